@@ -1,0 +1,1 @@
+"""Versions and promotion of dbt models: build and test, gate, promote, report."""
