@@ -1,0 +1,46 @@
+# Everything here works on a bare checkout: Python 3.10+ is all that must be there.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
+# dbt-core 1.12 needs dbt-core-experimental-parser, whose sdist downloads while it builds; its wheels do not.
+WHEELS := --only-binary dbt-core-experimental-parser
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-matrix test-v2 lint clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
+
+demo: .venv/stamp  ## build, version and promote a real dbt project on a real PostgreSQL, and see one promotion refused
+	@$(BIN)/python tools/demo.py
+
+test: .venv/stamp  ## the whole suite on dbt Core 1.11, PostgreSQL and DuckDB; a skipped test fails
+	DBT_CICD_NO_SKIP=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-matrix: .local/venvs/dbt-1.10/stamp .local/venvs/dbt-1.12/stamp  ## the tests marked matrix on dbt Core 1.10 and 1.12
+	for version in 1.10 1.12; do \
+	  PATH="$$PWD/.local/venvs/dbt-$$version/bin:$$PATH" DBT_CICD_NO_SKIP=1 \
+	    .local/venvs/dbt-$$version/bin/python -m pytest -n 2 --dist worksteal -m matrix || exit 1; \
+	done
+
+test-v2: .venv/stamp  ## the tests marked v2 on dbt v2
+	variables="$$($(BIN)/python tools/dbt_v2.py)" && eval "$$variables" && \
+	  DBT_CICD_NO_SKIP=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m v2
+
+lint: .venv/stamp  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+clean:  ## remove what these targets made
+	rm -rf .venv .local build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/stamp: pyproject.toml VERSION
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) -e '.[dbt,duckdb,embedded,dev]' 'dbt-core~=1.11.0'
+	touch $@
+
+.local/venvs/dbt-%/stamp: pyproject.toml VERSION
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) $(WHEELS) -e '.[dbt,duckdb,embedded,dev]' 'dbt-core~=$*.0'
+	touch $@
