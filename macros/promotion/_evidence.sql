@@ -1,0 +1,127 @@
+{# The gate of the tests: what the newest outcome of each test says of the very code that is promoted. #}
+
+{# {model unique_id: [{test, checksum}]} of the data tests of the project. #}
+{% macro _tests_by_model() %}
+    {% set tests = {} %}
+    {% for node in graph.nodes.values() if node.resource_type == 'test' %}
+        {% for unique_id in dbt_cicd_toolkit._guarded_models(node) %}
+            {% do tests.setdefault(unique_id, []).append({'test': node.unique_id, 'checksum': dbt_cicd_toolkit._test_checksum(node)}) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(tests) }}
+{% endmacro %}
+
+{# Sets `evidence` of every item, and its reasons. For the present code the project's tests are asked for, each in its present form; for an
+   older version the tests that ran at its own time. #}
+{% macro _gate_tests(items, environment, settings, options, tests_by_model) %}
+    {% set required = options.require_tests if settings.require_tests is none else settings.require_tests %}
+    {% set relation = {} %}
+    {% set asked = [] %}
+    {% set open = [] %}
+    {% for item in items if item.unique_id and item.checksum %}
+        {% set present = item.checksum == item.project_checksum %}
+        {# Another target's relation cannot be known from here: then the newest outcome in that target counts, wherever it was. #}
+        {% set relation = graph.nodes[item.unique_id].relation_name or '' if present and settings.target == target.name else none %}
+        {% set place = {'unique_id': item.unique_id, 'checksum': item.checksum, 'target': settings.target, 'relation_name': relation} %}
+        {% do open.append(dbt_cicd_toolkit._merged([place, {'test_type': 'unit', 'relation_name': none}])) %}
+        {% if present %}
+            {% for test in tests_by_model.get(item.unique_id, []) %}
+                {% do asked.append(dbt_cicd_toolkit._merged([place, {'test_unique_id': test.test, 'test_checksum': test.checksum}])) %}
+            {% endfor %}
+        {% else %}
+            {% do open.append(dbt_cicd_toolkit._merged([place, {'test_type': 'data'}])) %}
+        {% endif %}
+    {% endfor %}
+    {% set outcomes = dbt_cicd_toolkit._read_outcomes(asked, open) if required and options.ledger else {} %}
+    {% for item in items %}
+        {% if not required %}
+            {% do item.update({'evidence': 'not required'}) %}
+        {% elif item.unique_id and item.checksum %}
+            {% set present = item.checksum == item.project_checksum %}
+            {% set wanted = tests_by_model.get(item.unique_id, []) | map(attribute='test') | list %}
+            {% do dbt_cicd_toolkit._judge(item, outcomes.get(item.unique_id, []), wanted if present else [], wanted | length > 0, present, settings, options) %}
+        {% else %}
+            {% do item.update({'evidence': 'none'}) %}
+        {% endif %}
+    {% endfor %}
+{% endmacro %}
+
+{# One item against its outcomes [{test_unique_id, test_type, status, recorded_at}]. `wanted`: the tests that must be among them. #}
+{% macro _judge(item, outcomes, wanted, has_tests, present, settings, options) %}
+    {% set by_test = {} %}
+    {% for outcome in outcomes %}
+        {% do by_test.update({outcome.test_unique_id: outcome}) %}
+    {% endfor %}
+    {% set counts = namespace(passed=0, warned=0) %}
+    {% set age = dbt_cicd_toolkit._config('evidence_max_age_hours') %}
+    {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age | float) if age is not none and age else '' %}
+    {% set again = 'Run `dbt build --select ' ~ item.model ~ (' --target ' ~ settings.target if settings.target != target.name else '') ~ '`.' %}
+    {% for test in wanted if test not in by_test %}
+        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' has no result recorded for this code in target ' ~ settings.target ~ '. ' ~ again) %}
+    {% endfor %}
+    {% for test, outcome in by_test.items() %}
+        {% set name = test.split('.')[-1] if outcome.test_type == 'unit' else test.split('.')[2] %}
+        {% if test in options.failed_tests %}
+            {# told below #}
+        {% elif outcome.status not in ['pass', 'warn', 'success'] %}
+            {% do item.reasons.append(('unit test ' if outcome.test_type == 'unit' else 'test ') ~ name ~ ' ' ~ {'fail': 'failed', 'error': 'ended in an error', 'skipped': 'was skipped'}.get(outcome.status, outcome.status)
+                ~ ' at ' ~ outcome.recorded_at[:19] ~ ' UTC' ~ (': ' ~ outcome.message if outcome.message else '') ~ '. Mend it, then: ' ~ again) %}
+        {% elif outcome.recorded_at < oldest %}
+            {% do item.reasons.append('test ' ~ name ~ ' passed at ' ~ outcome.recorded_at[:19] ~ ' UTC, more than dbt_cicd_toolkit_evidence_max_age_hours (' ~ age ~ ') ago. ' ~ again) %}
+        {% elif outcome.status == 'warn' %}
+            {% set counts.warned = counts.warned + 1 %}
+        {% else %}
+            {% set counts.passed = counts.passed + 1 %}
+        {% endif %}
+    {% endfor %}
+    {% for test in options.failed_tests if test in wanted or test in by_test %}
+        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' failed in the run just before. Mend it, then: ' ~ again) %}
+    {% endfor %}
+    {% if not by_test and not present and has_tests %}
+        {% do item.reasons.append('no test result is recorded for the code of version ' ~ item.version ~ ' in target ' ~ settings.target ~ '. Build and test that code again, or say require_tests: false.') %}
+    {% elif not by_test and not wanted %}
+        {% set text = 'no test guards it' %}
+        {% if dbt_cicd_toolkit._config('untested_models') == 'refuse' %}
+            {% do item.reasons.append(text ~ ", and dbt_cicd_toolkit_untested_models is 'refuse'. Give it a test, and build it.") %}
+        {% else %}
+            {% do item.warnings.append(text) %}
+        {% endif %}
+    {% endif %}
+    {% set parts = [] %}
+    {% for number, word in [[counts.passed, 'passed'], [counts.warned, 'warned'], [by_test | length - counts.passed - counts.warned, 'refused'],
+        [wanted | reject('in', by_test.keys() | list) | list | length, 'not run']] if number %}
+        {% do parts.append(number ~ ' ' ~ word) %}
+    {% endfor %}
+    {% do item.update({'evidence': parts | join(', ') or 'no tests'}) %}
+{% endmacro %}
+
+{# The newest outcome that counts, per test. In: `asked` [{unique_id, checksum, target, relation_name or none, test_unique_id, test_checksum}], and
+   `open` [{unique_id, checksum, target, relation_name or none, test_type}], which asks for whatever tests there are.
+   Out: {unique_id: [{test_unique_id, test_type, status, message, recorded_at}]}. One query. #}
+{% macro _read_outcomes(asked, open) %}
+    {% set results = dbt_cicd_toolkit._table('dbt_cicd_test_results') %}
+    {% set place = {'unique_id': 'text', 'checksum': 'text', 'target': 'text', 'relation_name': 'text', 'test_type': 'text'} %}
+    {# Results over an empty or sampled relation, or over another environment's, say nothing. #}
+    {% set counts = "t.unique_id = m.unique_id and t.checksum = m.checksum and t.target = m.target and t.flags in ('', 'full_refresh')
+        and (m.relation_name is null or t.relation_name = m.relation_name)" %}
+    {% set columns = "t.unique_id, t.test_unique_id, t.test_type, t.status, t.message, t.recorded_at" %}
+    {% set parts = [] %}
+    {% if asked %}
+        {% do parts.append("select t.* from " ~ dbt_cicd_toolkit._rows(asked, dbt_cicd_toolkit._merged([place, {'test_unique_id': 'text', 'test_checksum': 'text'}])) ~ " as m
+            join lateral (select " ~ columns ~ " from " ~ results ~ " t where " ~ counts ~ " and t.test_type = 'data' and t.test_unique_id = m.test_unique_id
+                and t.test_checksum = m.test_checksum order by t.recorded_at desc, t.id desc limit 1) t on true") %}
+    {% endif %}
+    {% if open %}
+        {% do parts.append("select * from (select distinct on (t.unique_id, t.test_unique_id) " ~ columns ~ "
+            from " ~ dbt_cicd_toolkit._rows(open, place) ~ " as m join " ~ results ~ " t on " ~ counts ~ " and t.test_type = m.test_type
+            order by t.unique_id, t.test_unique_id, t.recorded_at desc, t.id desc) as newest") %}
+    {% endif %}
+    {% set found = {} %}
+    {% if parts %}
+        {% for row in dbt_cicd_toolkit._read("select unique_id, test_unique_id, test_type, status, message, "
+                ~ dbt_cicd_toolkit._timestamp_text('recorded_at', exact=true) ~ " as recorded_at from (" ~ parts | join(' union all ') ~ ") as outcomes") %}
+            {% do found.setdefault(row.unique_id, []).append(row) %}
+        {% endfor %}
+    {% endif %}
+    {{ return(found) }}
+{% endmacro %}
