@@ -89,7 +89,7 @@ def test_long_path_and_16(tmp_path: Path) -> None:
 def test_program(directory: Path) -> None:
     def call(action: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "dbt_cicd_toolkit.postgres.embedded", action, str(directory)]
-        source = {"PYTHONPATH": str(Path(embedded.__file__).parents[2])}
+        source = {"PYTHONPATH": os.pathsep.join([str(Path(embedded.__file__).parents[2]), *sys.path])}
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | source)
 
     assert call("env").returncode == 1
