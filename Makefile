@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
 # dbt-core 1.12 needs dbt-core-experimental-parser, whose sdist downloads while it builds; its wheels do not.
-WHEELS := --only-binary dbt-core-experimental-parser
+WHEELS ?= --only-binary dbt-core-experimental-parser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-matrix test-v2 lint clean
