@@ -1,8 +1,12 @@
 {# What the command line starts instead of a public macro: the same call, answered by one marked line of JSON with the value, the mirror's
    documents (which the command line writes atomically, on either engine), and when the ledger last changed each of them.
-   In: the name of a public macro and its arguments. #}
-{% macro _operation(call, arguments={}) %}
+   In: the name of a public macro, its arguments, and the release of the command line, which must be that of the macros. #}
+{% macro _operation(call, arguments={}, program_version=none) %}
     {% if not execute %}{{ return(none) }}{% endif %}
+    {% if program_version is not none and program_version != dbt_cicd_toolkit._package_version() %}
+        {% do dbt_cicd_toolkit._refused('_operation', 'the command line is release ' ~ program_version ~ ', the macros in dbt_packages are release '
+            ~ dbt_cicd_toolkit._package_version() ~ '. Bring both to the same release: pip install the one, or change packages.yml and run `dbt deps` for the other.') %}
+    {% endif %}
     {% set calls = {
         'register_version': dbt_cicd_toolkit.register_version,
         'register_changed_models': dbt_cicd_toolkit.register_changed_models,

@@ -20,9 +20,12 @@
 
 {% macro postgres___try_lock() %}
     {% set state = namespace(held=false) %}
-    {% for attempt in range((dbt_cicd_toolkit._config('lock_timeout_seconds') | float * 10) | int + 1) if not state.held %}
-        {% set wait = '' if attempt == 0 else 'select pg_sleep(0.1); ' %}
-        {% set state.held = dbt_cicd_toolkit._read('select pg_try_advisory_lock(' ~ dbt_cicd_toolkit._lock_key() ~ ') as held', before=wait)[0].held %}
+    {% for attempt in range((dbt_cicd_toolkit._config('lock_timeout_seconds') | float * 10) | int + 1) %}
+        {# Not as the loop's own `if`: dbt v2 looks at that once, before the first round. #}
+        {% if not state.held %}
+            {% set wait = '' if attempt == 0 else 'select pg_sleep(0.1); ' %}
+            {% set state.held = dbt_cicd_toolkit._read('select pg_try_advisory_lock(' ~ dbt_cicd_toolkit._lock_key() ~ ') as held', before=wait)[0].held %}
+        {% endif %}
     {% endfor %}
     {{ return(state.held) }}
 {% endmacro %}

@@ -85,8 +85,8 @@
 {% macro duckdb___index_statements() %}
     {% set statements = [] %}
     {% for table, indexes in dbt_cicd_toolkit._ledger_indexes().items() %}
-        {% for name, columns in indexes.items() if loop.first %}
-            {% do statements.append('create unique index if not exists ' ~ name ~ ' on ' ~ dbt_cicd_toolkit._table(table) ~ ' (' ~ columns ~ ')') %}
+        {% for name in (indexes.keys() | list)[:1] %}
+            {% do statements.append('create unique index if not exists ' ~ name ~ ' on ' ~ dbt_cicd_toolkit._table(table) ~ ' (' ~ indexes[name] ~ ')') %}
         {% endfor %}
     {% endfor %}
     {{ return(statements) }}

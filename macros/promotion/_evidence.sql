@@ -15,7 +15,6 @@
    older version the tests that ran at its own time. #}
 {% macro _gate_tests(items, environment, settings, options, tests_by_model) %}
     {% set required = options.require_tests if settings.require_tests is none else settings.require_tests %}
-    {% set relation = {} %}
     {% set asked = [] %}
     {% set open = [] %}
     {% for item in items if item.unique_id and item.checksum %}
@@ -56,13 +55,18 @@
     {% set age = dbt_cicd_toolkit._config('evidence_max_age_hours') %}
     {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age | float) if age is not none and age else '' %}
     {% set again = 'Run `dbt build --select ' ~ item.model ~ (' --target ' ~ settings.target if settings.target != target.name else '') ~ '`.' %}
-    {% for test in wanted if test not in by_test %}
-        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' has no result recorded for this code in target ' ~ settings.target ~ '. ' ~ again) %}
+    {% set missing = [] %}
+    {% for test in wanted if test not in by_test and test not in options.failed_tests %}
+        {% do missing.append(test.split('.')[2]) %}
     {% endfor %}
+    {% if missing %}
+        {% do item.reasons.append(('tests ' if missing | length > 1 else 'test ') ~ missing | join(', ') ~ (' have' if missing | length > 1 else ' has')
+            ~ ' no result recorded for this code in target ' ~ settings.target ~ '. ' ~ again) %}
+    {% endif %}
     {% for test, outcome in by_test.items() %}
         {% set name = test.split('.')[-1] if outcome.test_type == 'unit' else test.split('.')[2] %}
         {% if test in options.failed_tests %}
-            {# told below #}
+            {# Told below, once. #}
         {% elif outcome.status not in ['pass', 'warn', 'success'] %}
             {% do item.reasons.append(('unit test ' if outcome.test_type == 'unit' else 'test ') ~ name ~ ' ' ~ {'fail': 'failed', 'error': 'ended in an error', 'skipped': 'was skipped'}.get(outcome.status, outcome.status)
                 ~ ' at ' ~ outcome.recorded_at[:19] ~ ' UTC' ~ (': ' ~ outcome.message if outcome.message else '') ~ '. Mend it, then: ' ~ again) %}
@@ -89,7 +93,7 @@
     {% endif %}
     {% set parts = [] %}
     {% for number, word in [[counts.passed, 'passed'], [counts.warned, 'warned'], [by_test | length - counts.passed - counts.warned, 'refused'],
-        [wanted | reject('in', by_test.keys() | list) | list | length, 'not run']] if number %}
+        [missing | length, 'not run']] if number %}
         {% do parts.append(number ~ ' ' ~ word) %}
     {% endfor %}
     {% do item.update({'evidence': parts | join(', ') or 'no tests'}) %}

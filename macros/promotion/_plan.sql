@@ -4,41 +4,39 @@
    Out: [{model, unique_id, version, from_version, action: promote | unchanged | refused, checksum, evidence, reasons: [text], warnings: [text]}]. #}
 {% macro _plan(where, environment, requests, options) %}
     {% set settings = dbt_cicd_toolkit._environment(where, environment) %}
-    {% set index = dbt_cicd_toolkit._tests_by_model() %}
-    {% set items = [] %}
     {% set known = [] %}
-    {% for request in requests %}
-        {% if request.problem %}
-            {% do items.append({'model': request.name, 'unique_id': none, 'version': none, 'from_version': none, 'action': 'refused', 'checksum': none,
-                'evidence': 'none', 'reasons': [request.problem], 'warnings': []}) %}
-        {% else %}
-            {% set node = graph.nodes.get(request.unique_id) %}
-            {% do known.append({'unique_id': request.unique_id, 'version': request.version, 'environment': environment, 'source': settings.promote_from,
-                'checksum': dbt_cicd_toolkit._checksum(node) if node else none}) %}
-        {% endif %}
+    {% for request in requests if request.unique_id %}
+        {% set node = graph.nodes.get(request.unique_id) %}
+        {% do known.append({'unique_id': request.unique_id, 'version': request.version, 'environment': environment, 'source': settings.promote_from,
+            'checksum': dbt_cicd_toolkit._checksum(node) if node else none}) %}
     {% endfor %}
     {% set facts = dbt_cicd_toolkit._read_for_promotion(known) if known and options.ledger else {} %}
-    {% for request in known %}
+    {% set checksums = dbt_cicd_toolkit._by_id(known) %}
+    {% set items = [] %}
+    {% for request in requests %}
         {% set fact = facts.get(request.unique_id, {}) %}
         {% set pinned = request.version is not none %}
-        {% set item = {'model': dbt_cicd_toolkit._display_name(request.unique_id), 'unique_id': request.unique_id, 'version': request.version if pinned else fact.version,
-            'from_version': fact.from_version, 'checksum': fact.checksum if pinned else request.checksum, 'project_checksum': request.checksum,
-            'reasons': [], 'warnings': []} %}
-        {% do item.update({'action': 'unchanged' if fact.since and fact.from_checksum == item.checksum and fact.from_version == item.version else 'promote'}) %}
-        {% do dbt_cicd_toolkit._gate_registered(item, fact, pinned) %}
-        {% do dbt_cicd_toolkit._gate_source(item, fact, settings, options) %}
-        {% do dbt_cicd_toolkit._gate_breaking(item, fact, environment, settings, options) %}
+        {% set present = checksums[request.unique_id].checksum if request.unique_id else none %}
+        {% set item = {'model': dbt_cicd_toolkit._display_name(request.unique_id) if request.unique_id else request.name, 'unique_id': request.unique_id,
+            'version': request.version if pinned else fact.get('version'), 'from_version': fact.get('from_version'),
+            'checksum': fact.get('checksum') if pinned else present, 'project_checksum': present, 'reasons': [], 'warnings': []} %}
+        {% if request.problem %}
+            {% do item.reasons.append(request.problem) %}
+        {% else %}
+            {% do item.update({'action': 'unchanged' if fact.since and fact.from_checksum == item.checksum and fact.from_version == item.version else 'promote'}) %}
+            {% do dbt_cicd_toolkit._gate_registered(item, fact, pinned) %}
+            {% do dbt_cicd_toolkit._gate_source(item, fact, settings, options) %}
+            {% do dbt_cicd_toolkit._gate_breaking(item, fact, environment, settings, options) %}
+        {% endif %}
         {% do items.append(item) %}
     {% endfor %}
-    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options, index) %}
+    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options, dbt_cicd_toolkit._tests_by_model()) %}
     {% do dbt_cicd_toolkit._warn_of_parents(items, environment, options) %}
     {% for item in items %}
         {% if item.reasons %}
             {% do item.update({'action': 'refused'}) %}
         {% endif %}
-        {% if 'project_checksum' in item %}
-            {% do item.pop('project_checksum') %}
-        {% endif %}
+        {% do item.pop('project_checksum') %}
     {% endfor %}
     {{ return(items) }}
 {% endmacro %}
