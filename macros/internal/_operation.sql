@@ -4,8 +4,11 @@
 {% macro _operation(call, arguments={}, program_version=none) %}
     {% if not execute %}{{ return(none) }}{% endif %}
     {% if program_version is not none and program_version != dbt_cicd_toolkit._package_version() %}
+        {% set program_is_older = dbt_cicd_toolkit._semver_key(dbt_cicd_toolkit._semver('_operation', program_version, 'program_version'))
+            < dbt_cicd_toolkit._semver_key(dbt_cicd_toolkit._semver_parse(dbt_cicd_toolkit._package_version())) %}
         {% do dbt_cicd_toolkit._refused('_operation', 'the command line is release ' ~ program_version ~ ', the macros in dbt_packages are release '
-            ~ dbt_cicd_toolkit._package_version() ~ '. Bring both to the same release: pip install the one, or change packages.yml and run `dbt deps` for the other.') %}
+            ~ dbt_cicd_toolkit._package_version() ~ '. Upgrade ' ~ ('the command line: pip install --upgrade dbt_cicd_toolkit==' ~ dbt_cicd_toolkit._package_version()
+            if program_is_older else 'the macros: set ' ~ program_version ~ ' in packages.yml and run `dbt deps`') ~ '.') %}
     {% endif %}
     {% set calls = {
         'register_version': dbt_cicd_toolkit.register_version,
@@ -32,7 +35,8 @@
 
 {% macro _print_envelope(value, documents=[], refusal=none) %}
     {% set files = {} %}
-    {% for document in documents %}
+    {% set mirrored = dbt_cicd_toolkit._config('write_mirror') %}
+    {% for document in documents if mirrored %}
         {% do files.update({document.path: document.text ~ '\n'}) %}
     {% endfor %}
     {% do print('DBT_CICD_RESULT ' ~ tojson({
@@ -41,8 +45,7 @@
         'success': refusal is none,
         'message': refusal,
         'documents': files,
-        'mirror': dbt_cicd_toolkit._mirror_index(),
-        'warnings': [],
+        'mirror': dbt_cicd_toolkit._mirror_index() if mirrored else {},
     })) %}
 {% endmacro %}
 

@@ -22,11 +22,19 @@
     {{ return(dbt_cicd_toolkit._emit('ledger_rows', {'rows': rows, 'next': {'recorded_at': rows[-1].recorded_at, 'id': rows[-1].id} if rows | length == limit | int else none})) }}
 {% endmacro %}
 
-{# Imports rows as _ledger_rows gave them; those that are there already stay as they are. In: {table: [row]}. Out: {inserted: {table: count}}.
-   A version that both ledgers registered with other code refuses the whole. #}
-{% macro _import_ledger_rows(tables) %}
+{# Imports rows as _ledger_rows gave them; those that are there already stay as they are. In: {table: [row]}. Out: {inserted: {table: count}}, with
+   dry_run what would be. A version that both ledgers registered with other code refuses the whole. #}
+{% macro _import_ledger_rows(tables, dry_run=false) %}
     {% set where = 'ledger pull' %}
-    {% do dbt_cicd_toolkit._open_for_write(where) %}
+    {% if not dry_run %}
+        {% do dbt_cicd_toolkit._open_for_write(where) %}
+    {% elif not dbt_cicd_toolkit._open_for_read(where) %}
+        {% set counts = {} %}
+        {% for table, rows in tables.items() %}
+            {% do counts.update({table: rows | length}) %}
+        {% endfor %}
+        {{ return(dbt_cicd_toolkit._emit('import_ledger_rows', {'inserted': counts})) }}
+    {% endif %}
     {% set versions = tables.get('dbt_cicd_versions', []) %}
     {% if versions %}
         {% set clash = dbt_cicd_toolkit._read("select distinct v.name, v.version from " ~ dbt_cicd_toolkit._rows(versions, {'kind': 'text', 'unique_id': 'text', 'version': 'text', 'checksum': 'text'}) ~ " as r
@@ -56,8 +64,12 @@
         {% for row in dbt_cicd_toolkit._read(counts | join(' union all ')) %}
             {% do inserted.update({row.table_name: row.n}) %}
         {% endfor %}
-        {% do dbt_cicd_toolkit._commit(statements) %}
+        {% if not dry_run %}
+            {% do dbt_cicd_toolkit._commit(statements) %}
+        {% endif %}
     {% endif %}
-    {% do dbt_cicd_toolkit._unlock() %}
+    {% if not dry_run %}
+        {% do dbt_cicd_toolkit._unlock() %}
+    {% endif %}
     {{ return(dbt_cicd_toolkit._emit('import_ledger_rows', {'inserted': inserted})) }}
 {% endmacro %}

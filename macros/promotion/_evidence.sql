@@ -56,7 +56,7 @@
     {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age | float) if age is not none and age else '' %}
     {% set again = 'Run `dbt build --select ' ~ item.model ~ (' --target ' ~ settings.target if settings.target != target.name else '') ~ '`.' %}
     {% set missing = [] %}
-    {% for test in wanted if test not in by_test and test not in options.failed_tests %}
+    {% for test in wanted if test not in by_test and test not in options.failures %}
         {% do missing.append(test.split('.')[2]) %}
     {% endfor %}
     {% if missing %}
@@ -65,7 +65,7 @@
     {% endif %}
     {% for test, outcome in by_test.items() %}
         {% set name = test.split('.')[-1] if outcome.test_type == 'unit' else test.split('.')[2] %}
-        {% if test in options.failed_tests %}
+        {% if test in options.failures %}
             {# Told below, once. #}
         {% elif outcome.status not in ['pass', 'warn', 'success'] %}
             {% do item.reasons.append(('unit test ' if outcome.test_type == 'unit' else 'test ') ~ name ~ ' ' ~ {'fail': 'failed', 'error': 'ended in an error', 'skipped': 'was skipped'}.get(outcome.status, outcome.status)
@@ -78,7 +78,10 @@
             {% set counts.passed = counts.passed + 1 %}
         {% endif %}
     {% endfor %}
-    {% for test in options.failed_tests if test in wanted or test in by_test %}
+    {% if item.unique_id in options.failures %}
+        {% do item.reasons.append('its build failed in the run just before. Mend it, then: ' ~ again) %}
+    {% endif %}
+    {% for test in options.failures if test in wanted or test in by_test %}
         {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' failed in the run just before. Mend it, then: ' ~ again) %}
     {% endfor %}
     {% if not by_test and not present and has_tests %}

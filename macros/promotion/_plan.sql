@@ -1,6 +1,6 @@
 {# The plan of putting models into an environment, with every gate applied. Reads only.
    In: requests [{name as the user wrote it, unique_id or none, problem or none, version or none}]; a version pins the request (deploy_version),
-   else it is the highest registered one of the present code. options {require_tests, approved_by, failed_tests, now}.
+   else it is the highest registered one of the present code. options {require_tests, approved_by, failures, now}.
    Out: [{model, unique_id, version, from_version, action: promote | unchanged | refused, checksum, evidence, reasons: [text], warnings: [text]}]. #}
 {% macro _plan(where, environment, requests, options) %}
     {% set settings = dbt_cicd_toolkit._environment(where, environment) %}

@@ -22,7 +22,7 @@
     {% endfor %}
     {% set names = [] %}
     {% if requests %}
-        {% set options = {'require_tests': true, 'approved_by': none, 'failed_tests': [], 'now': now, 'ledger': true} %}
+        {% set options = {'require_tests': true, 'approved_by': none, 'failures': [], 'now': now, 'ledger': true} %}
         {% set accepted = {} %}
         {% for item in dbt_cicd_toolkit._plan(where, production, requests, options) if item.action == 'promote' %}
             {% do accepted.update({item.unique_id: item.version}) %}

@@ -25,7 +25,6 @@ from typing import IO, Any
 import yaml
 
 import dbt_cicd_toolkit
-from dbt_cicd_toolkit import versions
 from dbt_cicd_toolkit.dbt_output import failure, plain
 from dbt_cicd_toolkit.errors import InvalidInput, Refused, ToolkitError
 
@@ -68,7 +67,6 @@ class Envelope:
     message: str | None = None
     documents: dict[str, str] = field(default_factory=dict)
     mirror: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
 
 def find_dbt() -> Engine:
@@ -188,11 +186,12 @@ class Dbt:
             call: the macro, for example ``register_version``.
             arguments: its arguments, anything JSON can say.
         Raises:
-            Refused, InvalidInput, Differs: as the macro said; Refused also for any other failure, with dbt's output,
-                and for a package of another version than this program.
+            Refused, InvalidInput, Differs: as the macro said (Refused also when the package is of another version than
+                this program); Refused for any other failure, with dbt's output.
             InvalidInput: the project lacks the package.
         """
-        argument = _yaml({"call": call, "arguments": dict(arguments)})
+        # The macros compare the versions, so that a mismatch is refused before anything is written.
+        argument = _yaml({"call": call, "arguments": dict(arguments), "program_version": dbt_cicd_toolkit.__version__})
         # Artifacts stay those of the last build or test: dbt v2 would fill run_results.json with nodes that never ran.
         result = self._invoke(["run-operation", "_operation", "--args", argument, "--no-write-json"])
         if not result.ok:
@@ -202,9 +201,8 @@ class Dbt:
             raise Refused(f"{call} printed {len(marked)} results, not one: is another package's _operation called?")
         try:
             document = json.loads(marked[0])
-            _check_version(document.get("package_version"))
             return Envelope(**document)
-        except (AttributeError, TypeError, json.JSONDecodeError) as error:
+        except (TypeError, json.JSONDecodeError) as error:
             raise Refused(f"{call} printed a result that cannot be read ({error}): {marked[0][:500]}") from error
 
     def list_models(self, select: str | Sequence[str] | None = None) -> list[str]:
@@ -290,18 +288,6 @@ def _yaml(value: object) -> str:
     whose JSON escape YAML refuses; unescaped, YAML would fold or refuse some others."""
     text = json.dumps(value, ensure_ascii=False)
     return re.sub(r"[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", text)
-
-
-def _check_version(package: object) -> None:
-    program = dbt_cicd_toolkit.__version__
-    if package != program:
-        newer = versions.parse(package) > versions.parse(program)
-        advice = (
-            f"pip install --upgrade 'dbt_cicd_toolkit=={package}'"
-            if newer
-            else f"set the package to {program} in packages.yml and run `dbt deps`"
-        )
-        raise Refused(f"the project's package dbt_cicd_toolkit is {package}, this program is {program}: {advice}.")
 
 
 def _call_core(argv: list[str], manifest: Any, show: bool) -> tuple[DbtResult, Any]:

@@ -16,6 +16,9 @@ from dbt_cicd_toolkit.errors import ToolkitError
 # Name: one line of help. The command `x` is the attribute `command` of cli/x.py, imported when it is used.
 COMMANDS = {
     "version": "Versions of models: register, bump, deploy, history.",
+    "promote": "Test models and promote them to an environment, all or none.",
+    "status": "Which version of which model each environment has.",
+    "ledger": "The ledger in the warehouse, and its mirror below target/.",
 }
 
 

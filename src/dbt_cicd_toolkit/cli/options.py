@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from dbt_cicd_toolkit.dbt_runner import Dbt, Envelope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -26,11 +31,37 @@ def output_options(command: Command) -> Command:
     )(command)
 
 
+@dataclass(frozen=True)
+class Project:
+    """The dbt project that a command's options name."""
+
+    directory: Path
+    profiles_dir: Path | None
+    target: str | None
+
+    def dbt(self, target: str | None = None) -> Dbt:
+        """The project with its target, or with another one."""
+        from dbt_cicd_toolkit.dbt_runner import Dbt
+
+        return Dbt(self.directory, self.profiles_dir, target or self.target)
+
+    def call(self, macro: str, arguments: Mapping[str, Any], *, writes: bool = True) -> Envelope:
+        """Call a public macro and bring the mirror up to date; see models.ledger.call."""
+        from dbt_cicd_toolkit.models import ledger
+
+        return ledger.call(self.dbt(), macro, arguments, writes=writes)
+
+
 def dbt_options(command: Command) -> Command:
-    """Add the options that say which dbt project is meant; passes ``project_dir``, ``profiles_dir`` and ``target``."""
-    command = click.option("--target", help="Target of the dbt profile (an output of profiles.yml).")(command)
-    command = click.option("--profiles-dir", type=_DIRECTORY, help="Directory of profiles.yml.")(command)
-    return click.option(
+    """Add the options that say which dbt project is meant; passes ``project``."""
+
+    @functools.wraps(command)
+    def with_project(project_dir: Path, profiles_dir: Path | None, target: str | None, **others: Any) -> Any:
+        return command(project=Project(project_dir, profiles_dir, target), **others)
+
+    wrapped: Any = click.option("--target", help="Target of the dbt profile (an output of profiles.yml).")(with_project)
+    wrapped = click.option("--profiles-dir", type=_DIRECTORY, help="Directory of profiles.yml.")(wrapped)
+    wrapped = click.option(
         "--project-dir",
         "--dbt-project-dir",
         "project_dir",
@@ -38,4 +69,13 @@ def dbt_options(command: Command) -> Command:
         default=".",
         show_default=True,
         help="Directory of dbt_project.yml.",
-    )(command)
+    )(wrapped)
+    result: Command = wrapped
+    return result
+
+
+def show(value: Any, text: str, output_format: str) -> None:
+    """Print a command's one document: ``value`` as JSON, else ``text``."""
+    from dbt_cicd_toolkit import report
+
+    click.echo(report.document(value) if output_format == "json" else text)

@@ -1,0 +1,109 @@
+"""`make demo`: the main job on a real PostgreSQL. Every step says what it does, shows its command and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+
+from dbt_cicd_toolkit.postgres import embedded
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOP = ROOT / "integration_tests"
+MODELS = (
+    "stg_customers,stg_orders,stg_order_items,stg_payments,stg_products,stg_stores,int_order_payments,customers,orders"
+)
+
+
+def say(text: str) -> None:
+    """Announce a step in one line."""
+    print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
+
+
+def run(*command: str, expect: int = 0, show: bool = True) -> str:
+    """Run a command in the shop project, print it and its output, and return its stdout; its exit code must be ``expect``."""
+    print(f"$ {shlex.join(command)}", flush=True)
+    done = subprocess.run(command, cwd=SHOP, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != expect:
+        sys.exit(f"{done.stdout}\nexit code {done.returncode}, expected {expect}: {shlex.join(command)}")
+    if show and done.stdout.strip():
+        print(done.stdout.rstrip(), flush=True)
+    return done.stdout
+
+
+def operation(macro: str, show: bool = True, **arguments: object) -> str:
+    """Run `dbt run-operation`."""
+    return run("dbt", "run-operation", macro, "--args", json.dumps(arguments), show=show)
+
+
+def promote(environment: str, models: str, *more: str, expect: int = 0) -> None:
+    """Run scripts/promote_models.py."""
+    script = ["python", "../scripts/promote_models.py", "--target-environment", environment, "--models", models]
+    run(*script, "--output-format", "markdown", *more, expect=expect)
+
+
+def main() -> None:
+    """Run the demo from an empty database to a refused promotion."""
+    say("1. Start an embedded PostgreSQL in .local/ (no Docker, no root, nothing installed on the machine)")
+    with embedded.start(ROOT / ".local" / "demo") as server:
+        print(f"PostgreSQL {server.major} at {server.host}, database {server.database}")
+        os.environ.update(server.environment())
+        os.environ.update(DBT_QUIET="true", DBT_SEND_ANONYMOUS_USAGE_STATS="false")
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        start_afresh(server)
+        walk(server)
+    print("\nThe server has stopped. Run `make demo` again as often as you like; `make test` runs the suite.")
+
+
+def start_afresh(server: embedded.EmbeddedServer) -> None:
+    """Empty the database and the target folder, so that every demo shows the same."""
+    shutil.rmtree(SHOP / "target", ignore_errors=True)
+    schemas = "dev", "staging", "prod", "dbt_cicd"
+    execute(server, "; ".join(f"drop schema if exists {schema} cascade" for schema in schemas), show=False)
+
+
+def execute(server: embedded.EmbeddedServer, sql: str, show: bool = True) -> None:
+    """Run SQL on the demo's database."""
+    if show:
+        print(f"$ psql -c {shlex.quote(sql)}", flush=True)
+    connection = psycopg2.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, dbname=server.database
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+    connection.close()
+
+
+def walk(server: embedded.EmbeddedServer) -> None:
+    """The steps from `dbt deps` on."""
+    say("2. Install the package into the shop project, load its seeds, build and test its models")
+    run("dbt", "deps")
+    run("dbt", "build")
+    say("3. Register a version of every model: 1.0.0, by the code it has now")
+    registered = json.loads(operation("register_changed_models", show=False, description="First release"))["registered"]
+    print(", ".join(f"{entry['model']} {entry['version']}" for entry in registered))
+    say("4. Deploy one model to development, then promote a set to staging")
+    operation("deploy_version", model_name="customers", version="1.0.0", environment="development", show=False)
+    promote("staging", MODELS)
+    say("5. Which models are ready for production? Promote them, with the report that CI shows")
+    ready = operation("get_staging_validated_models", min_days_in_staging=0).strip()
+    promote("production", ready)
+    say("6. The state, as JSON below target/")
+    for file in ("versions/customers.json", "promotion_states/production.json"):
+        print(f"\n$ cat target/{file}")
+        print((SHOP / "target" / file).read_text(encoding="utf-8").rstrip()[:1500])
+    say("7. A customer comes twice from the source: the build finds it, and production stays as it is")
+    execute(server, "insert into dev.raw_customers select * from dev.raw_customers where id = 1")
+    promote("production", "customers,orders", "--build", expect=1)
+    say("8. What production has, still")
+    run("dbt-cicd", "status", "--environment", "production")
+
+
+if __name__ == "__main__":
+    main()
