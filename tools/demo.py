@@ -1,4 +1,4 @@
-"""`make demo`: the main job on a real PostgreSQL. Every step says what it does, shows its command and what came of it."""
+"""`make demo`: the main job on a real PostgreSQL. Every step says what it does and shows its command and output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def run(*command: str, expect: int = 0, show: bool = True) -> str:
-    """Run a command in the shop project, print it and its output, and return its stdout; its exit code must be ``expect``."""
+    """Run a command in the shop project, print it and its output, and return that; its exit code must be ``expect``."""
     print(f"$ {shlex.join(command)}", flush=True)
     done = subprocess.run(command, cwd=SHOP, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != expect:

@@ -65,11 +65,11 @@
     {% endif %}
     {% for test, outcome in by_test.items() %}
         {% set name = test.split('.')[-1] if outcome.test_type == 'unit' else test.split('.')[2] %}
-        {% if test in options.failures %}
-            {# Told below, once. #}
-        {% elif outcome.status not in ['pass', 'warn', 'success'] %}
+        {% if outcome.status not in ['pass', 'warn', 'success'] %}
             {% do item.reasons.append(('unit test ' if outcome.test_type == 'unit' else 'test ') ~ name ~ ' ' ~ {'fail': 'failed', 'error': 'ended in an error', 'skipped': 'was skipped'}.get(outcome.status, outcome.status)
-                ~ ' at ' ~ outcome.recorded_at[:19] ~ ' UTC' ~ (': ' ~ outcome.message if outcome.message else '') ~ '. Mend it, then: ' ~ again) %}
+                ~ ' at ' ~ outcome.recorded_at[:19] ~ ' UTC' ~ (': ' ~ outcome.message if outcome.message else '') ~ '. Mend it. ' ~ again) %}
+        {% elif test in options.failures %}
+            {% do item.reasons.append('test ' ~ name ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
         {% elif outcome.recorded_at < oldest %}
             {% do item.reasons.append('test ' ~ name ~ ' passed at ' ~ outcome.recorded_at[:19] ~ ' UTC, more than dbt_cicd_toolkit_evidence_max_age_hours (' ~ age ~ ') ago. ' ~ again) %}
         {% elif outcome.status == 'warn' %}
@@ -79,10 +79,10 @@
         {% endif %}
     {% endfor %}
     {% if item.unique_id in options.failures %}
-        {% do item.reasons.append('its build failed in the run just before. Mend it, then: ' ~ again) %}
+        {% do item.reasons.append('its build failed in the run just before. Mend it. ' ~ again) %}
     {% endif %}
-    {% for test in options.failures if test in wanted or test in by_test %}
-        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' failed in the run just before. Mend it, then: ' ~ again) %}
+    {% for test in options.failures if test in wanted and test not in by_test %}
+        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
     {% endfor %}
     {% if not by_test and not present and has_tests %}
         {% do item.reasons.append('no test result is recorded for the code of version ' ~ item.version ~ ' in target ' ~ settings.target ~ '. Build and test that code again, or say require_tests: false.') %}
