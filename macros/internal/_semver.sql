@@ -35,20 +35,26 @@
     {{ return(parsed) }}
 {% endmacro %}
 
-{# What was meant by v1.0.0, 1.0, 01.0.0: a valid version, or none. #}
+{# What was meant by v1.0.0, 1.0, 01.0.0, 1.0.0rc1: a valid version, or none. #}
 {% macro _semver_hint(text) %}
-    {% if text | length > 255 %}
-        {{ return(none) }}
-    {% endif %}
-    {% set m = modules.re.match('^[vV=]?[.]?([0-9]+)(?:[.]([0-9]+))?(?:[.]([0-9]+))?([-+].*)?$', text | trim) %}
-    {% if m is none or not m %}
+    {% set m = modules.re.match('^[vV=]*\\s*([0-9]+)(?:[.]([0-9]+))?(?:[.]([0-9]+))?([^.0-9].*)?$', text | trim) %}
+    {% if '\n' in text | trim or m is none or not m %}
         {{ return(none) }}
     {% endif %}
     {% set numbers = [] %}
-    {% for group in [m.group(1), m.group(2) or '0', m.group(3) or '0'] %}
-        {% do numbers.append(group.lstrip('0') or '0') %}
+    {% for group in [m.group(1), m.group(2), m.group(3)] %}
+        {% do numbers.append((group or '0').lstrip('0') or '0') %}
     {% endfor %}
-    {% set hint = numbers | join('.') ~ (m.group(4) or '') %}
+    {% set rest = m.group(4) or '' %}
+    {% set pre = rest.split('+')[0] %}
+    {% set build = rest[pre | length:] %}
+    {% set identifiers = [] %}
+    {% for identifier in ('-' ~ pre if modules.re.match('^[A-Za-z]', pre) else pre).split('.') %}
+        {% set sign = '-' if identifier[:1] == '-' else '' %}
+        {% set digits = identifier[sign | length:] %}
+        {% do identifiers.append(sign ~ (digits.lstrip('0') or '0') if modules.re.match('^[0-9]+$', digits) else identifier) %}
+    {% endfor %}
+    {% set hint = numbers | join('.') ~ identifiers | join('.') ~ build %}
     {{ return(hint if dbt_cicd_toolkit._semver_parse(hint) is not none else none) }}
 {% endmacro %}
 

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
-from dbt_cicd_toolkit.dbt_runner import _call_core
+from dbt_cicd_toolkit.dbt_runner import _call_core, _yaml
 from dbt_cicd_toolkit.postgres import embedded
 from dbt_cicd_toolkit.postgres.embedded import EmbeddedServer
 
@@ -174,7 +174,7 @@ class Shop:
         """`dbt run-operation` and the one line it printed, as it is. In: `args_text`, YAML for --args as a person types
         it, in place of keyword arguments; else as op()."""
         options = {name: rest.pop(name) for name in ("target", "vars", "env", "process") if name in rest}
-        result = self.dbt("run-operation", macro, "--args", args_text or yaml_line(rest), **options)
+        result = self.dbt("run-operation", macro, "--args", args_text or _yaml(rest), **options)
         if not result.ok:
             raise OperationFailed(result.output)
         lines = result.printed
@@ -198,7 +198,7 @@ class Shop:
         **args: Any,
     ) -> subprocess.Popen[str]:
         """A `dbt run-operation` as a process of its own, with pipes for both streams."""
-        argv = ("run-operation", macro, "--args", yaml_line(args))
+        argv = ("run-operation", macro, "--args", _yaml(args))
         return self._popen(argv, target or self.target, {**self.vars, **(vars or {})}, env, True)
 
     def command(self, *argv: str, target: str | None = None, vars: Mapping[str, Any] | None = None) -> list[str]:
@@ -221,7 +221,7 @@ class Shop:
 
     def _options(self, target: str, given: Mapping[str, Any]) -> list[str]:
         options = ["--project-dir", str(self.path), "--profiles-dir", str(self.path), "--target", target]
-        return options + (["--vars", yaml_line(given)] if given else [])
+        return options + (["--vars", _yaml(given)] if given else [])
 
     def _parse(self, target: str) -> bytes | Result:
         """The parsed project, pickled: a command changes the manifest it is given."""
@@ -279,11 +279,6 @@ class Shop:
             return {}
         union = " union all ".join(f"select '{name}' as name, count(*) as n from dbt_cicd.{name}" for name in names)
         return {row["name"]: row["n"] for row in self.sql(union)}
-
-
-def yaml_line(value: object) -> str:
-    """What a person who knows JSON gives --args: one line of JSON, characters beyond ASCII as they are."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def connection_settings(server: EmbeddedServer | None, database: str) -> dict[str, Any]:
