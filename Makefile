@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
 WHEELS ?= --only-binary dbt-core-experimental-parser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-v2 lint clean
+.PHONY: help demo test test-matrix test-v2 benchmark lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
@@ -26,6 +26,9 @@ test-matrix: .local/venvs/dbt-1.10/stamp .local/venvs/dbt-1.12/stamp  ## the tes
 test-v2: .venv/stamp  ## the tests marked v2 on dbt v2
 	variables="$$($(BIN)/python tools/dbt_v2.py)" && eval "$$variables" && \
 	  DBT_CICD_NO_SKIP=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m v2
+
+benchmark: .venv/stamp  ## speed, as JSON lines; ARGS=--big fills a large ledger first
+	@$(BIN)/python benchmarks/models.py $(ARGS)
 
 lint: .venv/stamp  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -1,12 +1,20 @@
 {# The models of the project under every name a user may write: `customers` (for a dbt-versioned model its latest
    version, as ref does), `customers.v2`, `package.customers`, `package.customers.v2` and the unique_id.
-   Out: {names: {name: [unique_id]}, others: {name: resource type}, short: {unique_id: the shortest unambiguous name}}. Built once per operation. #}
+   Out: {names: {name: [unique_id]}, others: {name: resource type}}. Built once per operation, and without a macro call
+   per model, which would cost more than the rest. #}
 {% macro _model_index() %}
     {% set names = {} %}
     {% set others = {} %}
     {% for node in graph.nodes.values() %}
         {% if node.resource_type == 'model' %}
-            {% for name in dbt_cicd_toolkit._names_of(node) %}
+            {% set version = node.get('version') %}
+            {% set versioned = version is defined and version is not none %}
+            {% set full = node.name ~ '.v' ~ version if versioned else node.name %}
+            {% set own = [node.unique_id, full, node.package_name ~ '.' ~ full] %}
+            {% if versioned and version | string == node.get('latest_version') | string %}
+                {% set own = own + [node.name, node.package_name ~ '.' ~ node.name] %}
+            {% endif %}
+            {% for name in own %}
                 {% do names.setdefault(name, []).append(node.unique_id) %}
             {% endfor %}
         {% elif node.resource_type in ['seed', 'snapshot', 'analysis', 'test'] %}
@@ -18,21 +26,6 @@
         {% do others.setdefault(source.name, 'source') %}
     {% endfor %}
     {{ return({'names': names, 'others': others}) }}
-{% endmacro %}
-
-{% macro _names_of(node) %}
-    {% set names = [node.unique_id] %}
-    {% set version = node.get('version') %}
-    {% if version is none or version is not defined %}
-        {% do names.extend([node.name, node.package_name ~ '.' ~ node.name]) %}
-    {% else %}
-        {% set full = node.name ~ '.v' ~ version %}
-        {% do names.extend([full, node.package_name ~ '.' ~ full]) %}
-        {% if version | string == node.get('latest_version') | string %}
-            {% do names.extend([node.name, node.package_name ~ '.' ~ node.name]) %}
-        {% endif %}
-    {% endif %}
-    {{ return(names) }}
 {% endmacro %}
 
 {# The name the ledger, the reports and the mirror's files use: `customers`, `customers.v2`; with its package in front when

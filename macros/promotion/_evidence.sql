@@ -1,11 +1,16 @@
 {# The gate of the tests: what the newest outcome of each test says of the very code that is promoted. #}
 
-{# {model unique_id: [{test, checksum}]} of the data tests of the project. #}
-{% macro _tests_by_model() %}
+{# {model unique_id: [{test, checksum}]}: the data tests that guard some models of the project. #}
+{% macro _tests_by_model(unique_ids) %}
     {% set tests = {} %}
+    {% for unique_id in unique_ids %}
+        {% do tests.update({unique_id: []}) %}
+    {% endfor %}
     {% for node in graph.nodes.values() if node.resource_type == 'test' %}
-        {% for unique_id in dbt_cicd_toolkit._guarded_models(node) %}
-            {% do tests.setdefault(unique_id, []).append({'test': node.unique_id, 'checksum': dbt_cicd_toolkit._test_checksum(node)}) %}
+        {% set attached = node.get('attached_node') %}
+        {# No macro call for the tests of other models: a project has thousands. #}
+        {% for unique_id in ([attached] if attached else dbt_cicd_toolkit._guarded_models(node)) if unique_id in tests %}
+            {% do tests[unique_id].append({'test': node.unique_id, 'checksum': dbt_cicd_toolkit._test_checksum(node)}) %}
         {% endfor %}
     {% endfor %}
     {{ return(tests) }}
@@ -13,8 +18,9 @@
 
 {# Sets `evidence` of every item, and its reasons. For the present code the project's tests are asked for, each in its present form; for an
    older version the tests that ran at its own time. #}
-{% macro _gate_tests(items, environment, settings, options, tests_by_model) %}
+{% macro _gate_tests(items, environment, settings, options) %}
     {% set required = options.require_tests if settings.require_tests is none else settings.require_tests %}
+    {% set tests_by_model = dbt_cicd_toolkit._tests_by_model(items | selectattr('unique_id') | map(attribute='unique_id') | list) %}
     {% set asked = [] %}
     {% set open = [] %}
     {% for item in items if item.unique_id and item.checksum %}
@@ -81,8 +87,9 @@
     {% if item.unique_id in options.failures %}
         {% do item.reasons.append('its build failed in the run just before. Mend it. ' ~ again) %}
     {% endif %}
-    {% for test in options.failures if test in wanted and test not in by_test %}
-        {% do item.reasons.append('test ' ~ test.split('.')[2] ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
+    {% set unit_tests = 'unit_test.' ~ item.unique_id.split('.')[1:3] | join('.') ~ '.' %}
+    {% for test in options.failures if (test in wanted or test.startswith(unit_tests)) and test not in by_test %}
+        {% do item.reasons.append('test ' ~ test.split('.')[-1 if test.startswith(unit_tests) else 2] ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
     {% endfor %}
     {% if not by_test and not present and has_tests %}
         {% do item.reasons.append('no test result is recorded for the code of version ' ~ item.version ~ ' in target ' ~ settings.target ~ '. Build and test that code again, or say require_tests: false.') %}

@@ -30,7 +30,7 @@
         {% endif %}
         {% do items.append(item) %}
     {% endfor %}
-    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options, dbt_cicd_toolkit._tests_by_model()) %}
+    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options) %}
     {% do dbt_cicd_toolkit._warn_of_parents(items, environment, options) %}
     {% for item in items %}
         {% if item.reasons %}

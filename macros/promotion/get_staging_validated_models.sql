@@ -42,7 +42,7 @@
     {% for row in rows %}
         {% do items.append({'model': row.name, 'unique_id': row.unique_id, 'version': row.version, 'checksum': row.checksum, 'project_checksum': row.checksum, 'reasons': [], 'warnings': []}) %}
     {% endfor %}
-    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options, dbt_cicd_toolkit._tests_by_model()) %}
+    {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options) %}
     {% set red = dbt_cicd_toolkit._read("select distinct t.unique_id from " ~ dbt_cicd_toolkit._rows(items, {'unique_id': 'text', 'checksum': 'text'}) ~ " as m
         join " ~ dbt_cicd_toolkit._table('dbt_cicd_test_results') ~ " t on t.unique_id = m.unique_id and t.checksum = m.checksum
         where t.target = " ~ dbt_cicd_toolkit._literal(settings.target) ~ " and t.status not in ('pass', 'warn', 'success')
