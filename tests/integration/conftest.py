@@ -55,9 +55,8 @@ def _no_settings_from_outside() -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
-def workshop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return Workshop(_shared(pytestconfig), tmp_path_factory.mktemp("workshop"), worker)
+def workshop(pytestconfig: pytest.Config) -> Workshop:
+    return Workshop(_shared(pytestconfig), os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
+from dbt_cicd_toolkit.dbt_output import failure
 from dbt_cicd_toolkit.dbt_runner import _call_core, _yaml
+from dbt_cicd_toolkit.errors import ToolkitError
 from dbt_cicd_toolkit.postgres import embedded
 from dbt_cicd_toolkit.postgres.embedded import EmbeddedServer
 
@@ -38,6 +40,14 @@ flags:
   send_anonymous_usage_stats: false
   require_generic_test_arguments_property: true
 """
+
+
+def _quicken_dbt() -> None:
+    """Spare dbt Core what it does again for every command of a process, and what reads the source of the whole stack."""
+    from dbt_common import behavior_flags, tests
+
+    tests.enable_test_caching()
+    behavior_flags.BehaviorFlagRendered._default_source = staticmethod(lambda: "")  # type: ignore[method-assign]
 
 
 class OperationFailed(Exception):
@@ -183,6 +193,17 @@ class Shop:
         assert len(lines) <= 1, f"{macro} printed {len(lines)} lines: {lines}"
         return lines[0] if lines else None
 
+    def error(self, macro: str, **rest: Any) -> ToolkitError:
+        """The error of a `dbt run-operation` that must fail with a message of ours; its class says the kind. In: as
+        printed()."""
+        try:
+            text = self.printed(macro, **rest)
+        except OperationFailed as failed:
+            error = failure(str(failed), 1, self.path, self.path / "profiles.yml")
+            assert not str(error).startswith("dbt failed with"), error
+            return error
+        raise AssertionError(f"{macro} did not fail, it printed {text}")
+
     def build(self, *argv: str, target: str | None = None, **rest: Any) -> Result:
         """`dbt build` that must succeed."""
         result = self.dbt("build", *argv, target=target, **rest)
@@ -308,15 +329,15 @@ def _environment(changes: Mapping[str, str]) -> Generator[None]:
 
 
 class Workshop:
-    """Makes shops. What all workers of a test session share lies in ``shared`` (the server, the built databases), what
-    one worker keeps in its memory and ``own``."""
+    """Makes shops. What all workers of a test session share lies in ``shared`` (the server, the built databases), the
+    parsed projects)."""
 
-    def __init__(self, shared: Path, own: Path, worker: str) -> None:
+    def __init__(self, shared: Path, worker: str) -> None:
+        _quicken_dbt()
         self.shared = shared
-        self.own = own
         self.worker = worker
         self._server: EmbeddedServer | None = None
-        self._manifests: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._manifests: dict[str, bytes] = {}
         self._names: set[str] = set()
 
     @property
@@ -384,16 +405,19 @@ class Workshop:
         return {"target": "dev", "outputs": outputs}
 
     def _parsed(self, shop: Shop, project: str) -> None:
-        """Give a new copy the parsed project of an earlier one."""
-        key = (project, shop.name if shop.database == "postgres" else "duckdb")
-        kept = self.own / f"{key[0]}-{key[1]}.msgpack"
+        """Give a new copy the parsed project of an earlier one of the same database name."""
+        key = f"parsed-{project}-{shop.name if shop.database == 'postgres' else 'duckdb'}"
+        kept, pickled = self.shared / f"{key}.msgpack", self.shared / f"{key}.pickle"
+        with locked(self.shared / f"{key}.lock"):
+            if not pickled.exists():
+                parsed = shop._parse(shop.target)
+                assert isinstance(parsed, bytes), parsed.output
+                shutil.copyfile(shop.path / "target/partial_parse.msgpack", kept)
+                pickled.write_bytes(parsed)
+                return
         if key not in self._manifests:
-            parsed = shop._parse(shop.target)
-            assert isinstance(parsed, bytes), parsed.output
-            self._manifests[key] = {shop.target: parsed}
-            shutil.copyfile(shop.path / "target/partial_parse.msgpack", kept)
-            return
-        shop._manifests.update(self._manifests[key])
+            self._manifests[key] = pickled.read_bytes()
+        shop._manifests[shop.target] = self._manifests[key]
         (shop.path / ".parsed").mkdir()
         shutil.copyfile(kept, shop.path / ".parsed" / shop.target)
         shutil.copyfile(kept, shop.path / "target/partial_parse.msgpack")
@@ -409,6 +433,8 @@ class Workshop:
                 shop = self._copy(folder / "shop", database, engine, "shop", name if database == "postgres" else "shop")
                 if database == "postgres":
                     self._create_database(name, None)
+                if engine == 1:
+                    self._parsed(shop, "shop")
                 # Unit tests are not implemented in dbt v2 on PostgreSQL.
                 without = ("--exclude-resource-type", "unit_test") if (database, engine) == ("postgres", 2) else ()
                 shop.build(*without)
