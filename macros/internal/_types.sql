@@ -42,7 +42,7 @@
     {% endif %}
     {% set digits = {'tinyint': 3, 'smallint': 5, 'integer': 10, 'bigint': 19, 'hugeint': 39} %}
     {% set wider = false %}
-    {% if a.base == b.base == 'numeric' %}
+    {% if a.base == 'numeric' and b.base == 'numeric' %}
         {% set wider = not b.arguments or (a.arguments | length == 2 and b.arguments[1] >= a.arguments[1]
             and b.arguments[0] - b.arguments[1] >= a.arguments[0] - a.arguments[1]) %}
     {% elif a.base == b.base and a.base in ['varchar', 'bit varying', 'timestamp', 'timestamptz', 'time', 'timetz'] %}

@@ -91,8 +91,7 @@ def every_shop(request: pytest.FixtureRequest, make_shop: MakeShop) -> Shop:
 def tiny(make_shop: MakeShop) -> MakeTiny:
     def make(files: Mapping[str, str], database: str = "postgres", engine: int = 1) -> Shop:
         made = make_shop(database, engine, "empty", "tiny")
-        for path, text in files.items():
-            made.write(path, text)
+        made.write_all(files)
         return made
 
     return make

@@ -8,25 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.shop import Shop
 
 from dbt_cicd_toolkit import versions
+from support.shop import Shop
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/semver.json").read_text(encoding="utf-8"))
 REPORT = """
 {% macro semver_report(vectors) %}
-    {% set report = {'valid': [], 'hints': [], 'keys': [], 'bumps': [], 'parts': []} %}
+    {% set t = dbt_cicd_toolkit %}
+    {% set report = {'valid': [], 'hints': [], 'keys': [], 'bumps': []} %}
     {% for text in vectors.valid %}
-        {% do report.valid.append((dbt_cicd_toolkit._semver_parse(text) or {}).version) %}
+        {% do report.valid.append((t._semver_parse(text) or {}).version) %}
     {% endfor %}
     {% for case in vectors.invalid %}
-        {% do report.hints.append([dbt_cicd_toolkit._semver_parse(case.text), dbt_cicd_toolkit._semver_hint(case.text)]) %}
+        {% do report.hints.append([t._semver_parse(case.text), t._semver_hint(case.text)]) %}
     {% endfor %}
     {% for text in vectors.ordered %}
-        {% do report['keys'].append(dbt_cicd_toolkit._semver_key(dbt_cicd_toolkit._semver_parse(text))) %}
+        {% do report['keys'].append(t._semver_key(t._semver_parse(text))) %}
     {% endfor %}
     {% for case in vectors.bumps %}
-        {% do report.bumps.append(dbt_cicd_toolkit._semver_bump(dbt_cicd_toolkit._semver_parse(case.version), case.part)) %}
+        {% do report.bumps.append(t._semver_bump(t._semver_parse(case.version), case.part)) %}
     {% endfor %}
     {% do print(tojson(report)) %}
 {% endmacro %}

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from support.shop import Shop
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
+from support.shop import Shop
 
 ENTRY = ["version", "timestamp", "description", "is_breaking", "status", "last_deployed", "environments", "deployments"]
 ORDERS = "models/marts/orders.sql"

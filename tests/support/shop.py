@@ -43,7 +43,7 @@ flags:
 
 
 def _quicken_dbt() -> None:
-    """Spare dbt Core what it does again for every command of a process, and what reads the source of the whole stack."""
+    """Spare dbt Core what it does again for every command of a process, and reading the source of its whole stack."""
     from dbt_common import behavior_flags, tests
 
     tests.enable_test_caching()
@@ -100,6 +100,11 @@ class Shop:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         self.touched()
+
+    def write_all(self, files: Mapping[str, str]) -> None:
+        """Write files of the project: {path: text}."""
+        for path, text in files.items():
+            self.write(path, text)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace text that occurs exactly once in a file of the project."""
@@ -329,7 +334,7 @@ def _environment(changes: Mapping[str, str]) -> Generator[None]:
 
 
 class Workshop:
-    """Makes shops. What all workers of a test session share lies in ``shared`` (the server, the built databases), the
+    """Makes shops. What all workers of a test session share lies in ``shared`` (the server, the built databases, the
     parsed projects)."""
 
     def __init__(self, shared: Path, worker: str) -> None:
