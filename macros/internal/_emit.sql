@@ -24,7 +24,9 @@
     {% if dbt_cicd_toolkit._is_operation('_operation') %}
         {% do dbt_cicd_toolkit._print_envelope(value=value) %}
     {% elif dbt_cicd_toolkit._is_operation(where) %}
-        {% if value is boolean %}
+        {# An empty text is no line: what there is none of prints nothing. #}
+        {% if value == '' %}
+        {% elif value is boolean %}
             {% do print('true' if value else 'false') %}
         {% elif value is string or value is number %}
             {% do print(value) %}

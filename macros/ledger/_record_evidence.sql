@@ -20,6 +20,7 @@
         {% do statements.append(dbt_cicd_toolkit._append_sql('dbt_cicd_builds', evidence.builds, now)) %}
     {% endif %}
     {% if evidence.tests %}
+        {% do dbt_cicd_toolkit._flag_ephemeral(evidence) %}
         {# A test ran on the relation, so it speaks of the code of the newest successful build there, and of no other. A unit test and the
            test of an ephemeral model compile the present code themselves: those rows bring their checksum along. #}
         {% set newest = "(select b.{} from " ~ dbt_cicd_toolkit._table('dbt_cicd_builds') ~ " b where b.unique_id = r.unique_id and b.target = r.target
@@ -49,12 +50,15 @@
 {% endmacro %}
 
 {% macro _evidence_problem(state) %}
-    {% if state.missing and not (state.creatable and dbt_cicd_toolkit._config('create_ledger')) %}
+    {% set newer = dbt_cicd_toolkit._major_problem(state) %}
+    {% if newer %}
+        {{ return(newer) }}
+    {% elif state.missing and not (state.creatable and dbt_cicd_toolkit._config('create_ledger')) %}
         {{ return(dbt_cicd_toolkit._cannot_create(state)) }}
     {% elif state.tables and not (state.readable and state.insertable) %}
         {{ return(dbt_cicd_toolkit._no_rights('write')) }}
     {% endif %}
-    {{ return(dbt_cicd_toolkit._major_problem(state)) }}
+    {{ return(none) }}
 {% endmacro %}
 
 {# In: dbt's results. Out: {builds: [row], tests: [row]}; a singular test over three models gives three rows. #}
@@ -64,8 +68,9 @@
     {% set checksums = {} %}
     {% set run_flags = dbt_cicd_toolkit._run_flags() %}
     {% set built_now = [] %}
-    {% for result in results if result.node.resource_type == 'model' and result.status | string == 'success' %}
-        {% do built_now.append(result.node.unique_id) %}
+    {% set unbuilt = [] %}
+    {% for result in results if result.node.resource_type == 'model' %}
+        {% do (built_now if result.status | string == 'success' else unbuilt).append(result.node.unique_id) %}
     {% endfor %}
     {% for result in results %}
         {% set unique_id = result.node.unique_id %}
@@ -80,7 +85,10 @@
             {% set guarded = [result.node.tested_node_unique_id] if unit else dbt_cicd_toolkit._guarded_models(graph.nodes.get(unique_id, {})) %}
             {% for model_id in guarded if model_id in graph.nodes %}
                 {% set node = graph.nodes[model_id] %}
-                {% set by_code = unit or node.config.materialized == 'ephemeral' %}
+                {# Skipped because this code did not build: that says nothing of the code the relation still has. #}
+                {% set in_vain = status == 'skipped' and model_id in unbuilt %}
+                {% set ephemeral = node.config.materialized == 'ephemeral' %}
+                {% set by_code = unit or ephemeral or in_vain %}
                 {% set deferred = 'deferred' if invocation_args_dict.favor_state and model_id not in built_now and not unit else none %}
                 {% if by_code and model_id not in checksums %}
                     {% do checksums.update({model_id: dbt_cicd_toolkit._checksum(node)}) %}
@@ -88,7 +96,8 @@
                 {% do tests.append({'unique_id': model_id, 'name': dbt_cicd_toolkit._display_name(model_id), 'test_unique_id': unique_id,
                     'test_type': 'unit' if unit else 'data', 'test_checksum': none if unit else dbt_cicd_toolkit._test_checksum(graph.nodes[unique_id]),
                     'checksum': checksums[model_id] if by_code else none, 'status': status, 'failures': result.failures if result.failures is number else none,
-                    'target': target.name, 'relation_name': node.relation_name or '', 'flags': deferred or ('' if by_code else none), 'message': message}) %}
+                    'target': target.name, 'relation_name': node.relation_name or '', 'flags': deferred or ('' if unit else run_flags if by_code else none), 'message': message,
+                    'reads': dbt_cicd_toolkit._relations_behind(node) if ephemeral and not unit else []}) %}
             {% endfor %}
         {% endif %}
     {% endfor %}
@@ -136,4 +145,30 @@
         {% do parts.append(name ~ '=' ~ (config.get(name) | string | lower if config.get(name) is not none else '')) %}
     {% endfor %}
     {{ return(local_md5(parts | join('\n'))) }}
+{% endmacro %}
+
+{# The models with a relation that an ephemeral one reads, through other ephemeral ones. #}
+{% macro _relations_behind(node) %}
+    {% set found = [] %}
+    {% for parent in dbt_cicd_toolkit._only_models(node.depends_on.nodes) if parent in graph.nodes %}
+        {% do found.extend(dbt_cicd_toolkit._relations_behind(graph.nodes[parent]) if graph.nodes[parent].config.materialized == 'ephemeral' else [parent]) %}
+    {% endfor %}
+    {{ return(found | unique | list) }}
+{% endmacro %}
+
+{# The test of an ephemeral model passes over empty or sampled relations as that of a table does over its own: it takes their flags. #}
+{% macro _flag_ephemeral(evidence) %}
+    {% set built_now = evidence.builds | selectattr('status', 'equalto', 'success') | map(attribute='unique_id') | list %}
+    {% set wanted = [] %}
+    {% for test in evidence.tests %}
+        {% for unique_id in test.reads or [] if unique_id not in built_now %}
+            {% do wanted.append({'unique_id': unique_id, 'target': target.name, 'relation_name': graph.nodes[unique_id].relation_name or ''}) %}
+        {% endfor %}
+    {% endfor %}
+    {% set builds = dbt_cicd_toolkit._read_builds(wanted | unique(attribute='unique_id') | list) if wanted else {} %}
+    {% for test in evidence.tests %}
+        {% for unique_id in test.pop('reads') if unique_id in builds and builds[unique_id].flags not in ['', 'full_refresh'] %}
+            {% do test.update({'flags': builds[unique_id].flags}) %}
+        {% endfor %}
+    {% endfor %}
 {% endmacro %}

@@ -1,9 +1,9 @@
 {# What is there of the ledger, and what this user may do with it: one catalog query, which writes nothing and cannot fail.
-   Out: {tables: {name: [column]}, missing: [text], readable, insertable, creatable}. #}
+   Out: {tables: {name: [column]}, missing: [text], has_schema, readable, insertable, creatable}. #}
 {% macro _ledger_state() %}
     {% set found = dbt_cicd_toolkit._read(dbt_cicd_toolkit._ledger_catalog_sql(dbt_cicd_toolkit._config('ledger_schema'))) %}
     {% set tables = {} %}
-    {% set allowed = namespace(select=true, insert=true, create=true) %}
+    {% set allowed = namespace(select=true, insert=true, create=true, schema=false) %}
     {% for row in found %}
         {% if row.table_name %}
             {% do tables.update({row.table_name: row.columns.split(',')}) %}
@@ -11,6 +11,7 @@
             {% set allowed.insert = allowed.insert and row.may_insert %}
         {% endif %}
         {% set allowed.create = allowed.create and row.may_create %}
+        {% set allowed.schema = allowed.schema or row.get('has_schema', false) %}
     {% endfor %}
     {% set missing = [] %}
     {% for table, columns in dbt_cicd_toolkit._ledger_tables().items() %}
@@ -22,7 +23,7 @@
             {% endfor %}
         {% endif %}
     {% endfor %}
-    {{ return({'tables': tables, 'missing': missing, 'readable': allowed.select, 'insertable': allowed.insert, 'creatable': allowed.create}) }}
+    {{ return({'tables': tables, 'missing': missing, 'has_schema': allowed.schema, 'readable': allowed.select, 'insertable': allowed.insert, 'creatable': allowed.create}) }}
 {% endmacro %}
 
 {# SQL giving one row per ledger table: table_name, columns (comma-separated), may_select, may_insert, may_create. #}
@@ -38,14 +39,17 @@
         and lower(table_name) like 'dbt_cicd_%' group by table_name") }}
 {% endmacro %}
 
-{# pg_catalog, not information_schema: that one hides what the user has no rights on, and a hidden ledger looks like none.
+{# pg_catalog, not information_schema: that one hides what the user has no rights on, and a hidden ledger looks like none. A standby, or a
+   role that is read-only by its settings, may have every right and yet not write.
    One row even when there is no table, for may_create. #}
 {% macro postgres___ledger_catalog_sql(schema) %}
     {% set name = dbt_cicd_toolkit._literal(schema) %}
+    {% set writable = "current_setting('transaction_read_only') = 'off'" %}
     {{ return("select c.relname as table_name, string_agg(a.attname, ',') as columns,
             bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')) as may_select,
-            bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')) as may_insert,
-            case when n.oid is null then has_database_privilege(current_database(), 'CREATE')
+            bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')) and " ~ writable ~ " as may_insert,
+            n.oid is not null as has_schema,
+            " ~ writable ~ " and case when n.oid is null then has_database_privilege(current_database(), 'CREATE')
                  else has_schema_privilege(n.oid, 'CREATE') and coalesce(bool_and(pg_has_role(c.relowner, 'USAGE')), true) end as may_create
         from (select 1) as one
         left join pg_catalog.pg_namespace n on n.nspname = " ~ name ~ "
@@ -75,12 +79,15 @@
    Out: the server's time (text, to the microsecond), the recorded_at of all that the operation writes. #}
 {% macro _open_for_write(where) %}
     {% set state = dbt_cicd_toolkit._ledger_state() %}
+    {% do dbt_cicd_toolkit._check_major(where, state) %}
     {% if state.missing %}
         {% do dbt_cicd_toolkit._create_ledger(where, state) %}
-    {% elif not (state.readable and state.insertable) %}
+        {# Another user may have made it meanwhile, and granted nothing. #}
+        {% set state = dbt_cicd_toolkit._ledger_state() %}
+    {% endif %}
+    {% if not (state.readable and state.insertable) %}
         {% do dbt_cicd_toolkit._refused(where, dbt_cicd_toolkit._no_rights('write')) %}
     {% endif %}
-    {% do dbt_cicd_toolkit._check_major(where, state) %}
     {% do dbt_cicd_toolkit._lock(where) %}
     {{ return(dbt_cicd_toolkit._read('select ' ~ dbt_cicd_toolkit._timestamp_text(dbt_cicd_toolkit._now(), exact=true) ~ ' as now')[0].now) }}
 {% endmacro %}

@@ -21,11 +21,15 @@
 
 {% macro _create_ledger_locked(roles=[]) %}
     {% set schema = dbt_cicd_toolkit._config('ledger_schema') %}
-    {% set missing = dbt_cicd_toolkit._ledger_state().missing %}
+    {% set state = dbt_cicd_toolkit._ledger_state() %}
+    {% set missing = state.missing %}
     {% set statements = [] %}
     {% if missing %}
-        {% do statements.append('create schema if not exists ' ~ adapter.quote(target.database) ~ '.' ~ adapter.quote(schema)
-            if target.type == 'duckdb' else 'create schema if not exists ' ~ adapter.quote(schema)) %}
+        {# PostgreSQL asks for the right to create schemas even of `if not exists`. #}
+        {% if not state.has_schema %}
+            {% do statements.append('create schema if not exists ' ~ adapter.quote(target.database) ~ '.' ~ adapter.quote(schema)
+                if target.type == 'duckdb' else 'create schema if not exists ' ~ adapter.quote(schema)) %}
+        {% endif %}
         {% for table, columns in dbt_cicd_toolkit._ledger_tables().items() %}
             {% if table in missing %}
                 {% set lines = [] %}
@@ -39,11 +43,11 @@
                 {% endfor %}
             {% endif %}
         {% endfor %}
-        {% do statements.extend(dbt_cicd_toolkit._index_statements()) %}
         {% do statements.append('insert into ' ~ dbt_cicd_toolkit._table('dbt_cicd_ledger') ~ ' (major, package_version, recorded_by, recorded_at) select '
             ~ dbt_cicd_toolkit._ledger_major() ~ ', ' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._package_version()) ~ ', '
             ~ 'coalesce(' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._actor()) ~ ', current_user), ' ~ dbt_cicd_toolkit._now()) %}
     {% endif %}
+    {% do statements.extend(dbt_cicd_toolkit._index_statements()) %}
     {% for role in roles %}
         {% set name = adapter.quote(role | replace('"', '""')) %}
         {% do statements.append('grant usage on schema ' ~ adapter.quote(schema) ~ ' to ' ~ name) %}
@@ -62,7 +66,7 @@
         ~ (target.user or 'user') ~ "\"]}'` once.") }}
 {% endmacro %}
 
-{# `if not exists`: an index may be all that an older ledger lacks. #}
+{# SQL for the indexes that are missing: they may be all that an older ledger lacks. #}
 {% macro _index_statements() %}
     {{ return(adapter.dispatch('_index_statements', 'dbt_cicd_toolkit')()) }}
 {% endmacro %}
@@ -73,8 +77,11 @@
 
 {% macro postgres___index_statements() %}
     {% set statements = [] %}
+    {# Only the owner may even ask for `if not exists`. #}
+    {% set there = dbt_cicd_toolkit._read('select indexname from pg_catalog.pg_indexes where schemaname = '
+        ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._config('ledger_schema'))) | map(attribute='indexname') | list %}
     {% for table, indexes in dbt_cicd_toolkit._ledger_indexes().items() %}
-        {% for name, columns in indexes.items() %}
+        {% for name, columns in indexes.items() if name not in there %}
             {% do statements.append('create ' ~ ('unique ' if loop.first else '') ~ 'index if not exists ' ~ name ~ ' on ' ~ dbt_cicd_toolkit._table(table) ~ ' (' ~ columns ~ ')') %}
         {% endfor %}
     {% endfor %}

@@ -9,7 +9,8 @@
     {% endif %}
     {% do dbt_cicd_toolkit._lock(where) %}
     {% if models is none %}
-        {% set unique_ids = dbt_cicd_toolkit._read("select distinct unique_id from " ~ dbt_cicd_toolkit._table('dbt_cicd_versions') ~ " where kind = 'model' order by unique_id") | map(attribute='unique_id') | list %}
+        {% set unique_ids = dbt_cicd_toolkit._read("select unique_id from " ~ dbt_cicd_toolkit._table('dbt_cicd_versions') ~ " where kind = 'model'
+            union select unique_id from " ~ dbt_cicd_toolkit._table('dbt_cicd_deployments') ~ " where kind = 'model' order by unique_id") | map(attribute='unique_id') | list %}
     {% else %}
         {% set unique_ids = dbt_cicd_toolkit._named_models(where, models) %}
     {% endif %}

@@ -6,7 +6,11 @@
         {% do dbt_cicd_toolkit._invalid(where, 'the variable dbt_cicd_toolkit_environments is no mapping of environments to their settings. See docs/environment_promotion.md.') %}
     {% endif %}
     {% set settings = {'target': target.name, 'promote_from': none, 'min_days_in_source': 0, 'require_tests': none, 'breaking': 'allow'} %}
-    {% for name, value in (environments.get(environment) or {}).items() %}
+    {% set given = environments.get(environment) or {} %}
+    {% if given is not mapping %}
+        {% do dbt_cicd_toolkit._invalid(where, "dbt_cicd_toolkit_environments: '" ~ environment ~ "' is '" ~ given ~ "', not a mapping of settings. Allowed: " ~ settings.keys() | join(', ') ~ '.') %}
+    {% endif %}
+    {% for name, value in given.items() %}
         {% if name not in settings %}
             {% do dbt_cicd_toolkit._invalid(where, "dbt_cicd_toolkit_environments: '" ~ environment ~ "' has the unknown setting '" ~ name ~ "'. Allowed: " ~ settings.keys() | join(', ') ~ '.') %}
         {% endif %}
@@ -16,15 +20,18 @@
         {% do dbt_cicd_toolkit._invalid(where, "dbt_cicd_toolkit_environments: breaking of '" ~ environment ~ "' is '" ~ settings.breaking ~ "'. Allowed: allow, approve, refuse.") %}
     {% endif %}
     {% do settings.update({'min_days_in_source': dbt_cicd_toolkit._number_argument(where, 'min_days_in_source', settings.min_days_in_source)}) %}
+    {% if settings.min_days_in_source and not settings.promote_from %}
+        {% do dbt_cicd_toolkit._invalid(where, "dbt_cicd_toolkit_environments: '" ~ environment ~ "' has min_days_in_source and no promote_from. Name the environment that models come from.") %}
+    {% endif %}
     {% if settings.require_tests is not none %}
         {% do settings.update({'require_tests': dbt_cicd_toolkit._boolean_argument(where, 'require_tests', settings.require_tests)}) %}
     {% endif %}
     {{ return(settings) }}
 {% endmacro %}
 
-{# A time some days or hours before another, as text; such texts sort as the times do. #}
+{# A time some days or hours before another, as text; such texts sort as the times do. Farther back than dates go is long ago. #}
 {% macro _time_before(moment, days=0, hours=0) %}
     {% set format = '%Y-%m-%d %H:%M:%S.%f' %}
-    {% set earlier = modules.datetime.datetime.strptime(moment, format) - modules.datetime.timedelta(days=days, hours=hours) %}
+    {% set earlier = modules.datetime.datetime.strptime(moment, format) - modules.datetime.timedelta(days=[days + hours / 24, 700000] | min) %}
     {{ return(earlier.strftime(format)) }}
 {% endmacro %}

@@ -27,8 +27,10 @@
         {% set present = item.checksum == item.project_checksum %}
         {# Another target's relation cannot be known from here: then the newest outcome in that target counts, wherever it was. #}
         {% set relation = graph.nodes[item.unique_id].relation_name or '' if present and settings.target == target.name else none %}
-        {% set place = {'unique_id': item.unique_id, 'checksum': item.checksum, 'target': settings.target, 'relation_name': relation} %}
-        {% do open.append(dbt_cicd_toolkit._merged([place, {'test_type': 'unit', 'relation_name': none}])) %}
+        {# An older version may have had another name, but in the same schema. #}
+        {% set schema = (graph.nodes[item.unique_id].relation_name or '').split('.')[:-1] | join('.') if not present and settings.target == target.name else none %}
+        {% set place = {'unique_id': item.unique_id, 'checksum': item.checksum, 'target': settings.target, 'relation_name': relation, 'schema_name': schema or none} %}
+        {% do open.append(dbt_cicd_toolkit._merged([place, {'test_type': 'unit', 'relation_name': none, 'schema_name': none}])) %}
         {% if present %}
             {% for test in tests_by_model.get(item.unique_id, []) %}
                 {% do asked.append(dbt_cicd_toolkit._merged([place, {'test_unique_id': test.test, 'test_checksum': test.checksum}])) %}
@@ -38,6 +40,7 @@
         {% endif %}
     {% endfor %}
     {% set outcomes = dbt_cicd_toolkit._read_outcomes(asked, open) if required and options.ledger else {} %}
+    {% do options.update({'built': dbt_cicd_toolkit._built_untested(items, tests_by_model, settings, options) if required and options.ledger else []}) %}
     {% for item in items %}
         {% if not required %}
             {% do item.update({'evidence': 'not required'}) %}
@@ -51,6 +54,26 @@
     {% endfor %}
 {% endmacro %}
 
+{# The models without tests whose present code was built: the one thing that is known of them. Out: [unique_id]. #}
+{% macro _built_untested(items, tests_by_model, settings, options) %}
+    {% set wanted = [] %}
+    {% set checksums = {} %}
+    {% for item in items if item.unique_id and item.checksum == item.project_checksum and not tests_by_model.get(item.unique_id) %}
+        {% do checksums.update({item.unique_id: item.checksum}) %}
+        {% do wanted.append({'unique_id': item.unique_id, 'target': settings.target,
+            'relation_name': graph.nodes[item.unique_id].relation_name or '' if settings.target == target.name else none}) %}
+    {% endfor %}
+    {# An ephemeral model has nothing to build. #}
+    {% set built = [] %}
+    {% for unique_id in checksums if graph.nodes[unique_id].config.materialized == 'ephemeral' %}
+        {% do built.append(unique_id) %}
+    {% endfor %}
+    {% for unique_id, build in (dbt_cicd_toolkit._read_builds(wanted) if wanted else {}).items() if build.checksum == checksums[unique_id] %}
+        {% do built.append(unique_id) %}
+    {% endfor %}
+    {{ return(built) }}
+{% endmacro %}
+
 {# One item against its outcomes [{test_unique_id, test_type, status, recorded_at}]. `wanted`: the tests that must be among them. #}
 {% macro _judge(item, outcomes, wanted, has_tests, present, settings, options) %}
     {% set by_test = {} %}
@@ -59,9 +82,11 @@
     {% endfor %}
     {% set counts = namespace(passed=0, warned=0) %}
     {% set age = dbt_cicd_toolkit._config('evidence_max_age_hours') %}
-    {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age | float) if age is not none and age else '' %}
+    {% set age = dbt_cicd_toolkit._number_argument('_config', 'the variable dbt_cicd_toolkit_evidence_max_age_hours', age) if age is not none else 0 %}
+    {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age) if age else '' %}
     {% set again = 'Run `dbt build --select ' ~ item.model ~ (' --target ' ~ settings.target if settings.target != target.name else '') ~ '`.' %}
     {% set missing = [] %}
+    {% set stale = [] %}
     {% for test in wanted if test not in by_test and test not in options.failures %}
         {% do missing.append(test.split('.')[2]) %}
     {% endfor %}
@@ -75,7 +100,10 @@
             {% do item.reasons.append(('unit test ' if outcome.test_type == 'unit' else 'test ') ~ name ~ ' ' ~ {'fail': 'failed', 'error': 'ended in an error', 'skipped': 'was skipped'}.get(outcome.status, outcome.status)
                 ~ ' at ' ~ outcome.recorded_at[:19] ~ ' UTC' ~ (': ' ~ outcome.message if outcome.message else '') ~ '. Mend it. ' ~ again) %}
         {% elif test in options.failures %}
-            {% do item.reasons.append('test ' ~ name ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
+            {% do item.reasons.append('test ' ~ name ~ ' failed in the run just before, which could not be recorded' ~ dbt_cicd_toolkit._said(options, test) ~ '. Mend it. ' ~ again) %}
+        {% elif outcome.recorded_at < oldest and outcome.test_type == 'unit' %}
+            {# As good as absent, which does not refuse. #}
+            {% do stale.append(test) %}
         {% elif outcome.recorded_at < oldest %}
             {% do item.reasons.append('test ' ~ name ~ ' passed at ' ~ outcome.recorded_at[:19] ~ ' UTC, more than dbt_cicd_toolkit_evidence_max_age_hours (' ~ age ~ ') ago. ' ~ again) %}
         {% elif outcome.status == 'warn' %}
@@ -84,17 +112,19 @@
             {% set counts.passed = counts.passed + 1 %}
         {% endif %}
     {% endfor %}
-    {% if item.unique_id in options.failures %}
-        {% do item.reasons.append('its build failed in the run just before. Mend it. ' ~ again) %}
+    {# dbt v2 reports an ephemeral model as skipped, though it has nothing to build. #}
+    {% if item.unique_id in options.failures and graph.nodes[item.unique_id].config.materialized != 'ephemeral' %}
+        {% do item.reasons.append('its build failed in the run just before' ~ dbt_cicd_toolkit._said(options, item.unique_id) ~ '. Mend it. ' ~ again) %}
     {% endif %}
     {% set unit_tests = 'unit_test.' ~ item.unique_id.split('.')[1:3] | join('.') ~ '.' %}
     {% for test in options.failures if (test in wanted or test.startswith(unit_tests)) and test not in by_test %}
-        {% do item.reasons.append('test ' ~ test.split('.')[-1 if test.startswith(unit_tests) else 2] ~ ' failed in the run just before, which could not be recorded. Mend it. ' ~ again) %}
+        {% do item.reasons.append('test ' ~ test.split('.')[-1 if test.startswith(unit_tests) else 2] ~ ' failed in the run just before, which could not be recorded'
+            ~ dbt_cicd_toolkit._said(options, test) ~ '. Mend it. ' ~ again) %}
     {% endfor %}
     {% if not by_test and not present and has_tests %}
         {% do item.reasons.append('no test result is recorded for the code of version ' ~ item.version ~ ' in target ' ~ settings.target ~ '. Build and test that code again, or say require_tests: false.') %}
     {% elif not by_test and not wanted %}
-        {% set text = 'no test guards it' %}
+        {% set text = 'no test guards it' ~ ('' if not present or item.unique_id in options.built else ', and no build of this code is recorded in target ' ~ settings.target) %}
         {% if dbt_cicd_toolkit._config('untested_models') == 'refuse' %}
             {% do item.reasons.append(text ~ ", and dbt_cicd_toolkit_untested_models is 'refuse'. Give it a test, and build it.") %}
         {% else %}
@@ -102,11 +132,17 @@
         {% endif %}
     {% endif %}
     {% set parts = [] %}
-    {% for number, word in [[counts.passed, 'passed'], [counts.warned, 'warned'], [by_test | length - counts.passed - counts.warned, 'refused'],
+    {% for number, word in [[counts.passed, 'passed'], [counts.warned, 'warned'], [by_test | length - counts.passed - counts.warned - stale | length, 'refused'],
         [missing | length, 'not run']] if number %}
         {% do parts.append(number ~ ' ' ~ word) %}
     {% endfor %}
     {% do item.update({'evidence': parts | join(', ') or 'no tests'}) %}
+{% endmacro %}
+
+{# ': message' of a failure the caller saw, or ''. #}
+{% macro _said(options, unique_id) %}
+    {% set message = options.failures[unique_id] if options.failures is mapping else none %}
+    {{ return(': ' ~ message if message else '') }}
 {% endmacro %}
 
 {# The newest outcome that counts, per test. In: `asked` [{unique_id, checksum, target, relation_name or none, test_unique_id, test_checksum}], and
@@ -114,10 +150,11 @@
    Out: {unique_id: [{test_unique_id, test_type, status, message, recorded_at}]}. One query. #}
 {% macro _read_outcomes(asked, open) %}
     {% set results = dbt_cicd_toolkit._table('dbt_cicd_test_results') %}
-    {% set place = {'unique_id': 'text', 'checksum': 'text', 'target': 'text', 'relation_name': 'text', 'test_type': 'text'} %}
+    {% set place = {'unique_id': 'text', 'checksum': 'text', 'target': 'text', 'relation_name': 'text', 'schema_name': 'text', 'test_type': 'text'} %}
     {# Results over an empty or sampled relation, or over another environment's, say nothing. #}
     {% set counts = "t.unique_id = m.unique_id and t.checksum = m.checksum and t.target = m.target and t.flags in ('', 'full_refresh')
-        and (m.relation_name is null or t.relation_name = m.relation_name)" %}
+        and (m.relation_name is null or t.relation_name = m.relation_name)
+        and (m.schema_name is null or t.relation_name = '' or substring(t.relation_name, 1, length(m.schema_name) + 1) = m.schema_name || '.')" %}
     {% set columns = "t.unique_id, t.test_unique_id, t.test_type, t.status, t.message, t.recorded_at" %}
     {% set parts = [] %}
     {% if asked %}

@@ -58,7 +58,7 @@
             s.version as source_version, s.checksum as source_checksum, " ~ dbt_cicd_toolkit._timestamp_text('s.recorded_at', exact=true) ~ " as source_since,
             " ~ ever | replace('{}', 'environment') ~ " as was_here,
             " ~ ever | replace('{}', 'source') ~ " as was_in_source,
-            v.is_breaking or exists (select 1 from " ~ versions ~ " b where b.kind = 'model' and b.unique_id = m.unique_id and b.is_breaking
+            (v.is_breaking and (f.precedence_key is null or v.precedence_key >= f.precedence_key)) or exists (select 1 from " ~ versions ~ " b where b.kind = 'model' and b.unique_id = m.unique_id and b.is_breaking
                 and b.precedence_key > least(v.precedence_key, f.precedence_key) and b.precedence_key <= greatest(v.precedence_key, f.precedence_key)
                 and f.precedence_key is not null) as is_breaking
         from " ~ dbt_cicd_toolkit._rows(requests, {'unique_id': 'text', 'version': 'text', 'checksum': 'text', 'environment': 'text', 'source': 'text'}) ~ " as m

@@ -2,7 +2,7 @@
    it writes nothing at all. Both promote_to_environment and deploy_version are this.
    Out: an outcome for _finish() with the value {promotion_id, target_environment, status: success | failed | planned, success, dry_run, timestamp,
    models: [name], versions: {name: version}, plan: see _plan(), reasons, warnings: [text], description, approved_by}. #}
-{% macro _promote(where, environment, requests, require_tests, update_state, approved_by, description, failures=[]) %}
+{% macro _promote(where, environment, requests, require_tests, update_state, approved_by, description, failures={}) %}
     {% set environment = dbt_cicd_toolkit._environment_argument(where, 'target_environment' if where == 'promote_to_environment' else 'environment', environment) %}
     {% set require_tests = dbt_cicd_toolkit._boolean_argument(where, 'require_tests', require_tests) %}
     {% set update_state = dbt_cicd_toolkit._boolean_argument(where, 'update_state', update_state) %}

@@ -25,6 +25,11 @@
     {% if environment %}
         {% do status.update({environment: {}}) %}
     {% endif %}
+    {% if unique_ids is not none and not environment and ledger %}
+        {% for row in dbt_cicd_toolkit._read("select distinct environment from " ~ dbt_cicd_toolkit._table('dbt_cicd_deployments') ~ " where kind = 'model' order by environment") %}
+            {% do status.update({row.environment: {}}) %}
+        {% endfor %}
+    {% endif %}
     {% set targets = {} %}
     {% set wanted = [] %}
     {% for row in rows %}

@@ -21,15 +21,17 @@
         {% endif %}
     {% endfor %}
     {% set names = [] %}
+    {% set index = dbt_cicd_toolkit._model_index().names %}
     {% if requests %}
-        {% set options = {'require_tests': true, 'approved_by': none, 'failures': [], 'now': now, 'ledger': true} %}
+        {% set options = {'require_tests': true, 'approved_by': none, 'failures': {}, 'now': now, 'ledger': true} %}
         {% set accepted = {} %}
         {% for item in dbt_cicd_toolkit._plan(where, production, requests, options) if item.action == 'promote' %}
             {% do accepted.update({item.unique_id: item.version}) %}
         {% endfor %}
         {% set green = dbt_cicd_toolkit._green_in(where, staging, there, limit, options) %}
         {% for row in there if row.unique_id in accepted and accepted[row.unique_id] == row.version and row.unique_id in green %}
-            {% do names.append(dbt_cicd_toolkit._display_name(row.unique_id)) %}
+            {% set name = dbt_cicd_toolkit._display_name(row.unique_id) %}
+            {% do names.append(name if index[name] | length == 1 else row.unique_id.split('.')[1:] | join('.')) %}
         {% endfor %}
     {% endif %}
     {{ return(dbt_cicd_toolkit._emit(where, names | sort | join(','))) }}
@@ -37,15 +39,18 @@
 
 {# The models whose tests are green in an environment, and were not red after `limit`. In: rows of _read_deployed(). Out: [unique_id]. #}
 {% macro _green_in(where, environment, rows, limit, options) %}
-    {% set settings = dbt_cicd_toolkit._environment(where, environment) %}
+    {# Whether tests are required there is about putting models in; green is what is asked here. #}
+    {% set settings = dbt_cicd_toolkit._merged([dbt_cicd_toolkit._environment(where, environment), {'require_tests': true}]) %}
     {% set items = [] %}
     {% for row in rows %}
-        {% do items.append({'model': row.name, 'unique_id': row.unique_id, 'version': row.version, 'checksum': row.checksum, 'project_checksum': row.checksum, 'reasons': [], 'warnings': []}) %}
+        {% do items.append({'relation_name': graph.nodes[row.unique_id].relation_name or '' if settings.target == target.name else none,
+            'model': row.name, 'unique_id': row.unique_id, 'version': row.version, 'checksum': row.checksum, 'project_checksum': row.checksum, 'reasons': [], 'warnings': []}) %}
     {% endfor %}
     {% do dbt_cicd_toolkit._gate_tests(items, environment, settings, options) %}
-    {% set red = dbt_cicd_toolkit._read("select distinct t.unique_id from " ~ dbt_cicd_toolkit._rows(items, {'unique_id': 'text', 'checksum': 'text'}) ~ " as m
+    {% set red = dbt_cicd_toolkit._read("select distinct t.unique_id from " ~ dbt_cicd_toolkit._rows(items, {'unique_id': 'text', 'checksum': 'text', 'relation_name': 'text'}) ~ " as m
         join " ~ dbt_cicd_toolkit._table('dbt_cicd_test_results') ~ " t on t.unique_id = m.unique_id and t.checksum = m.checksum
         where t.target = " ~ dbt_cicd_toolkit._literal(settings.target) ~ " and t.status not in ('pass', 'warn', 'success')
+        and t.flags in ('', 'full_refresh') and (m.relation_name is null or t.relation_name = m.relation_name)
         and t.recorded_at > cast(" ~ dbt_cicd_toolkit._literal(limit) ~ " as " ~ dbt_cicd_toolkit._type('timestamp') ~ ")") | map(attribute='unique_id') | list %}
     {% set green = [] %}
     {% for item in items if not item.reasons and item.unique_id not in red %}

@@ -1,5 +1,5 @@
-{# Puts models into an environment, all of them or none. In: models a list or a comma-separated text; failures: unique_ids of tests and models
-   that the caller saw fail, which refuses even where the run that saw it could not record it. Out: the plan, see _promote(). #}
+{# Puts models into an environment, all of them or none. In: models a list or a comma-separated text; failures: {unique_id: message} of tests and
+   models that the caller saw fail, which refuses even where the run that saw it could not record it. Out: the plan, see _promote(). #}
 {% macro promote_to_environment(target_environment, models, require_tests=true, update_state=true, approved_by=none, description=none, failures=none) %}
     {% if not execute %}{{ return({}) }}{% endif %}
     {% set where = 'promote_to_environment' %}
@@ -9,7 +9,7 @@
     {% for name in dbt_cicd_toolkit._names_argument(where, 'models', models) %}
         {% do requests.append(dbt_cicd_toolkit._merged([{'name': name, 'version': none}, dbt_cicd_toolkit._resolve(index, name)])) %}
     {% endfor %}
-    {% set outcome = dbt_cicd_toolkit._promote(where, target_environment, dbt_cicd_toolkit._each_once(requests), require_tests, update_state, approved_by, description, failures or []) %}
+    {% set outcome = dbt_cicd_toolkit._promote(where, target_environment, dbt_cicd_toolkit._each_once(requests), require_tests, update_state, approved_by, description, failures or {}) %}
     {{ return(dbt_cicd_toolkit._finish(where, outcome)) }}
 {% endmacro %}
 
