@@ -83,13 +83,15 @@ def promote(
         "update_state": not dry_run,
         "approved_by": approved_by,
         "description": description,
-        "failures": [row["unique_id"] for row in run.results if str(row["status"]).lower() not in _GREEN]
-        if run
-        else [],
+        "failures": {row["unique_id"]: row["message"] for row in run.results if not _is_green(row)} if run else {},
     }
     envelope = ledger.call(dbt, "promote_to_environment", arguments, writes=not dry_run)
     tests = Counter(str(row["status"]).lower() for row in run.results if _is_test(row)) if run else None
     return Promotion(envelope.value, envelope.message, dict(tests) if tests is not None else None)
+
+
+def _is_green(row: dict[str, Any]) -> bool:
+    return str(row["status"]).lower() in _GREEN
 
 
 def _is_test(row: dict[str, Any]) -> bool:
@@ -106,7 +108,7 @@ def _run(dbt: Dbt, models: Sequence[str], *, build: bool, skip_tests: bool) -> D
     result = dbt.run(
         [{(True, False): "build", (True, True): "run"}.get((build, skip_tests), "test"), "--select", *selectors]
     )
-    if not result.ok and not any(str(row["status"]).lower() not in _GREEN for row in result.results):
+    if not result.ok and all(_is_green(row) for row in result.results):
         # It failed before there were results, so nothing tells what these models are worth now.
         raise Refused(
             f"dbt failed with exit code {result.returncode}, and nothing was promoted:\n{result.output.strip()}"
