@@ -80,7 +80,7 @@
 {% macro _environment_argument(where, name, value, required=true) %}
     {% set text = dbt_cicd_toolkit._text_argument(where, name, value, required) %}
     {% if text is not none and (text | length > 100 or not modules.re.match('^[A-Za-z0-9][A-Za-z0-9_.-]*$', text) or '\n' in text) %}
-        {% do dbt_cicd_toolkit._invalid(where, name ~ " is '" ~ text ~ "'. Allowed: letters, digits, '_', '-' and '.', beginning with a letter or digit, "
+        {% do dbt_cicd_toolkit._invalid(where, name ~ " is '" ~ text[:200] ~ "'. Allowed: letters, digits, '_', '-' and '.', beginning with a letter or digit, "
             ~ "at most 100 characters, for example production.") %}
     {% endif %}
     {{ return(text) }}

@@ -4,7 +4,7 @@
 {% macro _append_sql(table, rows, now, resolve={}) %}
     {% set columns = dbt_cicd_toolkit._ledger_tables()[table] %}
     {% set shared = {
-        'recorded_by': 'coalesce(' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._actor()) ~ ', current_user)',
+        'recorded_by': dbt_cicd_toolkit._recorded_by(),
         'recorded_at': 'cast(' ~ dbt_cicd_toolkit._literal(now) ~ ' as ' ~ dbt_cicd_toolkit._type('timestamp') ~ ')',
         'invocation_id': dbt_cicd_toolkit._literal(invocation_id),
         'git_commit': dbt_cicd_toolkit._literal(dbt_cicd_toolkit._git_commit()),
@@ -31,4 +31,9 @@
 {# Runs appends as one transaction in one call: the only form that is atomic on every engine and database. #}
 {% macro _commit(statements) %}
     {% do run_query('begin; ' ~ statements | join('') ~ 'commit;') %}
+{% endmacro %}
+
+{# SQL: who does this. current_user is of PostgreSQL's type name, which would cut the text beside it to 63 bytes. #}
+{% macro _recorded_by() %}
+    {{ return('coalesce(' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._actor()) ~ ', cast(current_user as ' ~ dbt_cicd_toolkit._type('text') ~ '))') }}
 {% endmacro %}

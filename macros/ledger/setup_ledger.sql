@@ -45,7 +45,7 @@
         {% endfor %}
         {% do statements.append('insert into ' ~ dbt_cicd_toolkit._table('dbt_cicd_ledger') ~ ' (major, package_version, recorded_by, recorded_at) select '
             ~ dbt_cicd_toolkit._ledger_major() ~ ', ' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._package_version()) ~ ', '
-            ~ 'coalesce(' ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._actor()) ~ ', current_user), ' ~ dbt_cicd_toolkit._now()) %}
+            ~ dbt_cicd_toolkit._recorded_by() ~ ', ' ~ dbt_cicd_toolkit._now()) %}
     {% endif %}
     {% do statements.extend(dbt_cicd_toolkit._index_statements()) %}
     {% for role in roles %}
