@@ -153,7 +153,15 @@ class Shop:
         if process or self.engine == 2:
             child = self._popen(argv, target, given, env, quiet)
             out, err = child.communicate()
-            return Result(child.returncode == 0, child.returncode, out + err, out.removesuffix("\n").split("\n") if out else [], [], out, err)
+            return Result(
+                child.returncode == 0,
+                child.returncode,
+                out + err,
+                out.removesuffix("\n").split("\n") if out else [],
+                [],
+                out,
+                err,
+            )
         options = self._options(target, given)
         with _environment(env or {}):
             manifest = None
