@@ -81,8 +81,9 @@
     {% set there = dbt_cicd_toolkit._read('select indexname from pg_catalog.pg_indexes where schemaname = '
         ~ dbt_cicd_toolkit._literal(dbt_cicd_toolkit._config('ledger_schema'))) | map(attribute='indexname') | list %}
     {% for table, indexes in dbt_cicd_toolkit._ledger_indexes().items() %}
+        {% set unique = (indexes.keys() | list)[:1] %}
         {% for name, columns in indexes.items() if name not in there %}
-            {% do statements.append('create ' ~ ('unique ' if loop.first else '') ~ 'index if not exists ' ~ name ~ ' on ' ~ dbt_cicd_toolkit._table(table) ~ ' (' ~ columns ~ ')') %}
+            {% do statements.append('create ' ~ ('unique ' if name in unique else '') ~ 'index if not exists ' ~ name ~ ' on ' ~ dbt_cicd_toolkit._table(table) ~ ' (' ~ columns ~ ')') %}
         {% endfor %}
     {% endfor %}
     {{ return(statements) }}

@@ -25,8 +25,8 @@
         {{ return(none) }}
     {% endif %}
     {% if not fact.source_since or fact.source_version != item.version or fact.source_checksum != item.checksum %}
-        {% do item.reasons.append(source ~ ' has ' ~ (('version ' ~ fact.source_version if fact.source_version else 'other, unversioned code') if fact.source_since else 'never had it')
-            ~ ', not ' ~ (item.version or 'this code') ~ '. Promote it there first: dbt run-operation promote_to_environment --args '
+        {% do item.reasons.append(source ~ (' has ' ~ ('version ' ~ fact.source_version if fact.source_version else 'other, unversioned code')
+            ~ ', not ' ~ (item.version or 'this code') if fact.source_since else ' never had it') ~ '. Promote it there first: dbt run-operation promote_to_environment --args '
             ~ "'{target_environment: " ~ source ~ ', models: ' ~ item.model ~ "}'.") %}
     {% elif fact.source_since > dbt_cicd_toolkit._time_before(options.now, days=settings.min_days_in_source) %}
         {% do item.reasons.append('it is in ' ~ source ~ ' since ' ~ fact.source_since[:19] ~ ' UTC; min_days_in_source is ' ~ settings.min_days_in_source ~ '. Promote it later.') %}

@@ -16,7 +16,7 @@
         {% set ledger = dbt_cicd_toolkit._open_for_read(where) %}
         {% set now = dbt_cicd_toolkit._read('select ' ~ dbt_cicd_toolkit._timestamp_text(dbt_cicd_toolkit._now(), exact=true) ~ ' as now')[0].now %}
     {% endif %}
-    {% set plan = dbt_cicd_toolkit._plan(where, environment, requests, {'require_tests': require_tests, 'approved_by': approved_by or none,
+    {% set plan = dbt_cicd_toolkit._plan(where, environment, requests, {'require_tests': require_tests, 'approved_by': (approved_by or '') | trim,
         'failures': failures, 'now': now, 'ledger': ledger}) %}
     {% set reasons = [] %}
     {% set warnings = [] %}

@@ -12,6 +12,15 @@
     {{ return({'level': 'patch', 'changes': changes}) }}
 {% endmacro %}
 
+{# A registered version as _findings() takes it. What an older release of this package did not record is unknown. #}
+{% macro _version_before(version, columns, definition) %}
+    {{ return({
+        'version': version,
+        'columns': fromjson(columns) if columns else {'source': 'unknown', 'items': [], 'why': 'an older release did not record them'},
+        'definition': fromjson(definition) if definition else none,
+    }) }}
+{% endmacro %}
+
 {% macro _column_changes(before, present) %}
     {% for side, columns in [['the version before', before], ['the present code', present]] %}
         {% if columns.source == 'unknown' %}
@@ -44,6 +53,9 @@
 {% endmacro %}
 
 {% macro _definition_changes(old, new) %}
+    {% if old is none %}
+        {{ return([{'level': 'unknown', 'change': 'the contract, access and materialization of the version before are unknown: an older release did not record them'}]) }}
+    {% endif %}
     {% set changes = [] %}
     {% if old.contract != new.contract %}
         {% do changes.append({'level': 'minor' if new.contract else 'major', 'change': 'the contract is ' ~ ('now' if new.contract else 'no longer') ~ ' enforced'}) %}

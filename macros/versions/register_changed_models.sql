@@ -73,7 +73,7 @@
             {% do prepared.append(dbt_cicd_toolkit._prepare_version(unique_id, first, description, false, none, own)) %}
         {% else %}
             {% set row = latest[unique_id] %}
-            {% set before = {'version': row.version, 'columns': fromjson(row.columns), 'definition': fromjson(row.definition)} %}
+            {% set before = dbt_cicd_toolkit._version_before(row.version, row.columns, row.definition) %}
             {% set old = dbt_cicd_toolkit._semver_parse(row.version) %}
             {% set findings = dbt_cicd_toolkit._findings(before, {'columns': own, 'definition': dbt_cicd_toolkit._definition(graph.nodes[unique_id])}) %}
             {% set part = dbt_cicd_toolkit._automatic_part(findings.level, old) if bump == 'auto' else bump %}

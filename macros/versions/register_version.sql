@@ -12,7 +12,7 @@
     {% set found = dbt_cicd_toolkit._read_for_register([{'unique_id': unique_id, 'version': parsed.version,
         'precedence_key': dbt_cicd_toolkit._semver_key(parsed), 'is_prerelease': parsed.pre | length > 0}])[unique_id] %}
     {% if not found.entry_version %}
-        {% set before = {'version': found.below_version, 'columns': fromjson(found.below_columns), 'definition': fromjson(found.below_definition)} if found.below_version else none %}
+        {% set before = dbt_cicd_toolkit._version_before(found.below_version, found.below_columns, found.below_definition) if found.below_version else none %}
         {% set prepared = dbt_cicd_toolkit._prepare_version(unique_id, parsed, description, is_breaking, before, dbt_cicd_toolkit._known_columns([unique_id])[unique_id]) %}
         {% do dbt_cicd_toolkit._apply_breaking_policy(where, [prepared]) %}
         {% do dbt_cicd_toolkit._commit([dbt_cicd_toolkit._append_sql('dbt_cicd_versions', [prepared.row], now)]) %}
