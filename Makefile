@@ -1,6 +1,8 @@
 # Everything here works on a bare checkout: Python 3.10+ is all that must be there.
 PYTHON ?= python3
 BIN := .venv/bin
+# Not pytest's own folder in the temporary directory: a fourth session at the same time deletes the first one's.
+PYTEST := -m pytest -n 2 --dist worksteal --basetemp=.local/tests
 PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
 # dbt-core 1.12 needs dbt-core-experimental-parser, whose sdist downloads while it builds; its wheels do not.
 WHEELS ?= --only-binary dbt-core-experimental-parser
@@ -14,18 +16,18 @@ help:  ## list these targets
 demo: .venv/stamp  ## build, version and promote a real dbt project on a real PostgreSQL, and see one promotion refused
 	@$(BIN)/python tools/demo.py
 
-test: .venv/stamp  ## the whole suite on dbt Core 1.11, PostgreSQL and DuckDB; a skipped test fails
-	DBT_CICD_NO_SKIP=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+test: .venv/stamp | .local/tests  ## the whole suite on dbt Core 1.11, PostgreSQL and DuckDB; a skipped test fails
+	DBT_CICD_NO_SKIP=1 $(BIN)/python $(PYTEST)/core
 
-test-matrix: .local/venvs/dbt-1.10/stamp .local/venvs/dbt-1.12/stamp  ## the tests marked matrix on dbt Core 1.10 and 1.12
+test-matrix: .local/venvs/dbt-1.10/stamp .local/venvs/dbt-1.12/stamp | .local/tests  ## the tests marked matrix on dbt Core 1.10 and 1.12
 	for version in 1.10 1.12; do \
 	  PATH="$$PWD/.local/venvs/dbt-$$version/bin:$$PATH" DBT_CICD_NO_SKIP=1 \
-	    .local/venvs/dbt-$$version/bin/python -m pytest -n 2 --dist worksteal -m matrix || exit 1; \
+	    .local/venvs/dbt-$$version/bin/python $(PYTEST)/dbt-$$version -m matrix || exit 1; \
 	done
 
-test-v2: .venv/stamp  ## the tests marked v2 on dbt v2
+test-v2: .venv/stamp | .local/tests  ## the tests marked v2 on dbt v2
 	variables="$$($(BIN)/python tools/dbt_v2.py)" && eval "$$variables" && \
-	  DBT_CICD_NO_SKIP=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m v2
+	  DBT_CICD_NO_SKIP=1 $(BIN)/python $(PYTEST)/v2 -m v2
 
 benchmark: .venv/stamp  ## speed, as JSON lines; ARGS=--big fills a large ledger first
 	@$(BIN)/python benchmarks/models.py $(ARGS)
@@ -37,6 +39,9 @@ lint: .venv/stamp  ## ruff and mypy --strict
 
 clean:  ## remove what these targets made
 	rm -rf .venv .local build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.local/tests:
+	mkdir -p $@
 
 .venv/stamp: pyproject.toml VERSION
 	$(PYTHON) -m venv .venv
