@@ -20,10 +20,15 @@
 
 {# How every public macro ends: give the value back, and print it when the macro is the operation itself:
    scalars bare, structures as one line of JSON. #}
-{% macro _emit(where, value) %}
+{% macro _emit(where, value, warnings=[]) %}
     {% if dbt_cicd_toolkit._is_operation('_operation') %}
-        {% do dbt_cicd_toolkit._print_envelope(value=value) %}
-    {% elif dbt_cicd_toolkit._is_operation(where) %}
+        {% do dbt_cicd_toolkit._print_envelope(value=value, warnings=warnings) %}
+        {{ return(value) }}
+    {% endif %}
+    {% for warning in warnings %}
+        {% do dbt_cicd_toolkit._warn(where, warning) %}
+    {% endfor %}
+    {% if dbt_cicd_toolkit._is_operation(where) %}
         {# An empty text is no line: what there is none of prints nothing. #}
         {% if value == '' %}
         {% elif value is boolean %}
@@ -38,14 +43,14 @@
 {% endmacro %}
 
 {# The end of a public macro that writes. `outcome` is what its implementation returns:
-   value; touched = {models: [unique_id], environments: [name]} or the documents themselves; refusal = none or the message of a refused attempt.
+   value; touched = {models: [unique_id], environments: [name]} or the documents themselves; refusal = none or the message of a refused attempt; warnings.
    The mirror is written while the lock is still held, so that two operations cannot write it in the wrong order. #}
 {% macro _finish(where, outcome) %}
     {% set touched = outcome.get('touched', {}) %}
     {% set documents = outcome.get('documents') or dbt_cicd_toolkit._documents(touched.get('models', []), touched.get('environments', [])) %}
     {% if dbt_cicd_toolkit._is_operation('_operation') %}
         {% do dbt_cicd_toolkit._unlock() %}
-        {% do dbt_cicd_toolkit._print_envelope(value=outcome.value, documents=documents, refusal=outcome.get('refusal')) %}
+        {% do dbt_cicd_toolkit._print_envelope(value=outcome.value, documents=documents, refusal=outcome.get('refusal'), warnings=outcome.get('warnings', [])) %}
         {{ return(outcome.value) }}
     {% endif %}
     {% do dbt_cicd_toolkit._write_documents(documents) %}
@@ -53,7 +58,7 @@
     {% if outcome.get('refusal') %}
         {% do dbt_cicd_toolkit._refused(where, outcome.refusal) %}
     {% endif %}
-    {{ return(dbt_cicd_toolkit._emit(where, outcome.value)) }}
+    {{ return(dbt_cicd_toolkit._emit(where, outcome.value, outcome.get('warnings', []))) }}
 {% endmacro %}
 
 {# A word to people, which never gets between a pipeline and the value it reads: dbt v2 puts info logs on stdout even when it is quiet. #}

@@ -33,7 +33,7 @@
     {% do calls[call](**arguments) %}
 {% endmacro %}
 
-{% macro _print_envelope(value, documents=[], refusal=none) %}
+{% macro _print_envelope(value, documents=[], refusal=none, warnings=[]) %}
     {% set files = {} %}
     {% set mirrored = dbt_cicd_toolkit._config('write_mirror') %}
     {% for document in documents if mirrored %}
@@ -44,6 +44,7 @@
         'value': value,
         'success': refusal is none,
         'message': refusal,
+        'warnings': warnings,
         'documents': files,
         'mirror': dbt_cicd_toolkit._mirror_index() if mirrored else {},
     })) %}
@@ -64,8 +65,9 @@
             {% do index.update({'versions/' ~ dbt_cicd_toolkit._display_name(row.unique_id) ~ '.json': row.as_of}) %}
         {% endfor %}
     {% endif %}
-    {% for row in dbt_cicd_toolkit._read("select environment, " ~ dbt_cicd_toolkit._timestamp_text('max(recorded_at)', exact=true) ~ " as as_of from "
-            ~ dbt_cicd_toolkit._table('dbt_cicd_promotions') ~ " where kind = 'model' group by environment") %}
+    {% for row in dbt_cicd_toolkit._read("select e.environment, (select " ~ dbt_cicd_toolkit._timestamp_text('max(p.recorded_at)', exact=true) ~ " from "
+            ~ dbt_cicd_toolkit._table('dbt_cicd_promotions') ~ " p where p.kind = 'model' and p.environment = e.environment) as as_of from "
+            ~ dbt_cicd_toolkit._distinct('dbt_cicd_promotions', 'environment') ~ " as e") %}
         {% do index.update({'promotion_states/' ~ row.environment ~ '.json': row.as_of}) %}
     {% endfor %}
     {{ return(index) }}

@@ -5,11 +5,12 @@
    In: [unique_id]. Out: {unique_id: row}. #}
 {% macro _read_latest(unique_ids) %}
     {% set rows = dbt_cicd_toolkit._read("
-        select m.unique_id, v.version, v.checksum, v.is_breaking, v.columns, v.definition
+        select m.unique_id, v.version, v.checksum, v.is_breaking, coalesce(k.columns, v.columns) as columns, k.version as columns_version, v.definition
         from " ~ dbt_cicd_toolkit._ids(unique_ids) ~ " as m
         join lateral (select * from " ~ dbt_cicd_toolkit._table('dbt_cicd_versions') ~ " v
             where v.kind = 'model' and v.unique_id = m.unique_id
-            order by v.is_prerelease, v.precedence_key desc, v.version desc limit 1) v on true") %}
+            order by v.is_prerelease, v.precedence_key desc, v.version desc limit 1) v on true
+        left join lateral " ~ dbt_cicd_toolkit._known_below('<= v.precedence_key') ~ " k on true") %}
     {{ return(dbt_cicd_toolkit._by_id(rows)) }}
 {% endmacro %}
 
@@ -19,22 +20,48 @@
     {% set versions = dbt_cicd_toolkit._table('dbt_cicd_versions') %}
     {% set rows = dbt_cicd_toolkit._read("
         select m.unique_id, e.version as entry_version, e.checksum as entry_checksum,
-            b.version as below_version, b.columns as below_columns, b.definition as below_definition
+            b.version as below_version, coalesce(k.columns, b.columns) as below_columns, k.version as below_columns_version, b.definition as below_definition
         from " ~ dbt_cicd_toolkit._rows(wanted, {'unique_id': 'text', 'version': 'text', 'precedence_key': 'text', 'is_prerelease': 'boolean'}) ~ " as m
         left join " ~ versions ~ " e on e.kind = 'model' and e.unique_id = m.unique_id and e.version = m.version
         left join lateral (select * from " ~ versions ~ " v
             where v.kind = 'model' and v.unique_id = m.unique_id and v.precedence_key < m.precedence_key
-            order by case when m.is_prerelease then false else v.is_prerelease end, v.precedence_key desc, v.version desc limit 1) b on true") %}
+            order by case when m.is_prerelease then false else v.is_prerelease end, v.precedence_key desc, v.version desc limit 1) b on true
+        left join lateral " ~ dbt_cicd_toolkit._known_below('<= b.precedence_key') ~ " k on true") %}
     {{ return(dbt_cicd_toolkit._by_id(rows)) }}
+{% endmacro %}
+
+{# SQL: the highest version up to a key whose columns are known. A version that was registered before it was built never learns its own, and must not
+   hide what was there before it. #}
+{% macro _known_below(condition) %}
+    {{ return("(select o.version, o.columns from " ~ dbt_cicd_toolkit._table('dbt_cicd_versions') ~ " o where o.kind = 'model' and o.unique_id = m.unique_id
+        and o.precedence_key " ~ condition ~ " and o.columns_known order by o.precedence_key desc, o.version desc limit 1)") }}
+{% endmacro %}
+
+{# SQL: the different values of a column of a table, of models. A loose index scan on PostgreSQL: a `distinct` would read every row
+   (https://wiki.postgresql.org/wiki/Loose_indexscan). #}
+{% macro _distinct(table, column) %}
+    {{ return(adapter.dispatch('_distinct', 'dbt_cicd_toolkit')(dbt_cicd_toolkit._table(table), column)) }}
+{% endmacro %}
+
+{% macro default___distinct(table, column) %}
+    {{ return("(select distinct " ~ column ~ " from " ~ table ~ " where kind = 'model')") }}
+{% endmacro %}
+
+{% macro postgres___distinct(table, column) %}
+    {{ return("(with recursive seen as (
+            (select " ~ column ~ " from " ~ table ~ " where kind = 'model' order by " ~ column ~ " limit 1)
+            union all select (select n." ~ column ~ " from " ~ table ~ " n where n.kind = 'model' and n." ~ column ~ " > seen." ~ column ~ " order by n." ~ column ~ " limit 1)
+            from seen where seen." ~ column ~ " is not null)
+        select " ~ column ~ " from seen where " ~ column ~ " is not null)") }}
 {% endmacro %}
 
 {# What each environment has of each model now. In: [unique_id] or none for all that were ever deployed; [environment] or none.
    Out: [{unique_id, name, environment, version, checksum, since, recorded_by, promotion_id}]. #}
 {% macro _read_deployed(unique_ids=none, environments=none) %}
     {% set deployments = dbt_cicd_toolkit._table('dbt_cicd_deployments') %}
-    {% set known = "(select distinct environment from " ~ deployments ~ " where kind = 'model')" if environments is none
+    {% set known = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'environment') if environments is none
         else dbt_cicd_toolkit._rows(dbt_cicd_toolkit._as_rows('environment', environments), {'environment': 'text'}) %}
-    {% set models = "(select distinct unique_id from " ~ deployments ~ " where kind = 'model')" if unique_ids is none else dbt_cicd_toolkit._ids(unique_ids) %}
+    {% set models = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'unique_id') if unique_ids is none else dbt_cicd_toolkit._ids(unique_ids) %}
     {{ return(dbt_cicd_toolkit._read("
         select m.unique_id, e.environment, d.name, d.version, d.checksum, d.recorded_by, d.promotion_id, "
             ~ dbt_cicd_toolkit._timestamp_text('d.recorded_at', exact=true) ~ " as since

@@ -6,7 +6,8 @@
     {% set tables = {
         'dbt_cicd_versions': {
             'version': 'text', 'precedence_key': 'key', 'is_prerelease': 'boolean', 'description': 'text', 'is_breaking': 'boolean',
-            'findings': 'text', 'checksum': 'text', 'columns': 'text', 'definition': 'text', 'renamed_from': 'text'},
+            'findings': 'text', 'checksum': 'text', 'columns': 'text', 'definition': 'text', 'renamed_from': 'text',
+            'columns_known': 'boolean'},
         'dbt_cicd_builds': {
             'checksum': 'text', 'status': 'text', 'target': 'text', 'relation_name': 'text', 'flags': 'text', 'message': 'text'},
         'dbt_cicd_test_results': {

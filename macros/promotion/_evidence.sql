@@ -84,7 +84,7 @@
     {% set age = dbt_cicd_toolkit._config('evidence_max_age_hours') %}
     {% set age = dbt_cicd_toolkit._number_argument('_config', 'the variable dbt_cicd_toolkit_evidence_max_age_hours', age) if age is not none else 0 %}
     {% set oldest = dbt_cicd_toolkit._time_before(options.now, hours=age) if age else '' %}
-    {% set again = 'Run `dbt build --select ' ~ item.model ~ (' --target ' ~ settings.target if settings.target != target.name else '') ~ '`.' %}
+    {% set again = 'Run `dbt build --select ' ~ item.model ~ ' --target ' ~ settings.target ~ '`.' %}
     {% set missing = [] %}
     {% set stale = [] %}
     {% for test in wanted if test not in by_test and test not in options.failures %}
@@ -133,7 +133,7 @@
     {% endif %}
     {% set parts = [] %}
     {% for number, word in [[counts.passed, 'passed'], [counts.warned, 'warned'], [by_test | length - counts.passed - counts.warned - stale | length, 'refused'],
-        [missing | length, 'not run']] if number %}
+        [missing | length, 'missing']] if number %}
         {% do parts.append(number ~ ' ' ~ word) %}
     {% endfor %}
     {% do item.update({'evidence': parts | join(', ') or 'no tests'}) %}

@@ -2,7 +2,7 @@
    In: the version before {columns, definition} and the present {columns, definition}, as the ledger keeps them.
    Out: {level: major | minor | patch | unknown, changes: [{level, change}]}. #}
 {% macro _findings(before, present) %}
-    {% set changes = dbt_cicd_toolkit._column_changes(before.columns, present.columns) + dbt_cicd_toolkit._definition_changes(before.definition, present.definition) %}
+    {% set changes = dbt_cicd_toolkit._since(before, dbt_cicd_toolkit._column_changes(before.columns, present.columns)) + dbt_cicd_toolkit._definition_changes(before.definition, present.definition) %}
     {% set levels = changes | map(attribute='level') | list %}
     {% for level in ['major', 'unknown', 'minor'] %}
         {% if level in levels %}
@@ -12,13 +12,25 @@
     {{ return({'level': 'patch', 'changes': changes}) }}
 {% endmacro %}
 
-{# A registered version as _findings() takes it. What an older release of this package did not record is unknown. #}
-{% macro _version_before(version, columns, definition) %}
+{# A registered version as _findings() takes it. What an older release of this package did not record is unknown. `columns_version`: of which
+   version the columns are, when its own are unknown. #}
+{% macro _version_before(version, columns, definition, columns_version=none) %}
     {{ return({
         'version': version,
+        'columns_version': columns_version or version,
         'columns': fromjson(columns) if columns else {'source': 'unknown', 'items': [], 'why': 'an older release did not record them'},
         'definition': fromjson(definition) if definition else none,
     }) }}
+{% endmacro %}
+
+{# Says of which version the columns were, where that is not the version before. #}
+{% macro _since(before, changes) %}
+    {% if before.columns_version != before.version %}
+        {% for change in changes %}
+            {% do change.update({'change': change.change ~ ' since ' ~ before.columns_version}) %}
+        {% endfor %}
+    {% endif %}
+    {{ return(changes) }}
 {% endmacro %}
 
 {% macro _column_changes(before, present) %}

@@ -33,6 +33,7 @@
             'findings': tojson(findings.changes),
             'checksum': dbt_cicd_toolkit._checksum(node),
             'columns': tojson(columns),
+            'columns_known': columns.source != 'unknown',
             'definition': tojson(definition),
         },
     }) }}
@@ -42,22 +43,24 @@
     {{ return(findings.changes | selectattr('level', 'equalto', level) | map(attribute='change') | join(', ')) }}
 {% endmacro %}
 
-{# The policy for contradictions, and the word on unknown columns. #}
+{# The policy for contradictions, and the word on unknown columns. Out: [warning]. #}
 {% macro _apply_breaking_policy(where, prepared) %}
     {% set refused = [] %}
+    {% set warnings = [] %}
     {% for item in prepared %}
         {% if item.contradictions and dbt_cicd_toolkit._config('breaking_policy') == 'refuse' %}
             {% do refused.append(item.row.name ~ ' ' ~ item.row.version ~ ': ' ~ item.contradictions | join('; ')) %}
         {% elif item.contradictions %}
-            {% do dbt_cicd_toolkit._warn(where, item.row.name ~ ' ' ~ item.row.version ~ ': ' ~ item.contradictions | join('; ')
+            {% do warnings.append(item.row.name ~ ' ' ~ item.row.version ~ ': ' ~ item.contradictions | join('; ')
                 ~ ('. Recorded as breaking.' if item.row.is_breaking else '. Recorded as given.')) %}
         {% endif %}
         {% if item.findings.level == 'unknown' or 'unknown' in item.findings.changes | map(attribute='level') | list %}
-            {% do dbt_cicd_toolkit._warn(where, item.row.name ~ ' ' ~ item.row.version ~ ': ' ~ dbt_cicd_toolkit._changes_text(item.findings, 'unknown')
+            {% do warnings.append(item.row.name ~ ' ' ~ item.row.version ~ ': ' ~ dbt_cicd_toolkit._changes_text(item.findings, 'unknown')
                 ~ ', so breaking changes of columns could not be looked for. Build the model in this target first, or enforce a contract.') %}
         {% endif %}
     {% endfor %}
     {% if refused %}
         {% do dbt_cicd_toolkit._refused(where, refused | join('. ') ~ '. Give a larger version, or is_breaking: true; the variable dbt_cicd_toolkit_breaking_policy (warn, refuse, off) decides.') %}
     {% endif %}
+    {{ return(warnings) }}
 {% endmacro %}

@@ -28,7 +28,7 @@
         {% endif %}
     {% endfor %}
     {% set prepared = dbt_cicd_toolkit._prepare_changed(where, changed, latest, bump, description, dry_run and not latest) %}
-    {% do dbt_cicd_toolkit._apply_breaking_policy(where, prepared) %}
+    {% set warnings = dbt_cicd_toolkit._apply_breaking_policy(where, prepared) %}
     {% if prepared and not dry_run %}
         {% do dbt_cicd_toolkit._commit([dbt_cicd_toolkit._append_sql('dbt_cicd_versions', prepared | map(attribute='row') | list, now)]) %}
     {% endif %}
@@ -40,9 +40,9 @@
     {% endfor %}
     {% set value = {'registered': registered, 'unchanged': unchanged | sort, 'dry_run': dry_run} %}
     {% if dry_run %}
-        {{ return(dbt_cicd_toolkit._emit(where, value)) }}
+        {{ return(dbt_cicd_toolkit._emit(where, value, warnings)) }}
     {% endif %}
-    {{ return(dbt_cicd_toolkit._finish(where, {'value': value, 'touched': {'models': changed}})) }}
+    {{ return(dbt_cicd_toolkit._finish(where, {'value': value, 'touched': {'models': changed}, 'warnings': warnings})) }}
 {% endmacro %}
 
 {# The unique_ids of the models named, or of all models of the project. #}
@@ -73,7 +73,7 @@
             {% do prepared.append(dbt_cicd_toolkit._prepare_version(unique_id, first, description, false, none, own)) %}
         {% else %}
             {% set row = latest[unique_id] %}
-            {% set before = dbt_cicd_toolkit._version_before(row.version, row.columns, row.definition) %}
+            {% set before = dbt_cicd_toolkit._version_before(row.version, row.columns, row.definition, row.columns_version) %}
             {% set old = dbt_cicd_toolkit._semver_parse(row.version) %}
             {% set findings = dbt_cicd_toolkit._findings(before, {'columns': own, 'definition': dbt_cicd_toolkit._definition(graph.nodes[unique_id])}) %}
             {% set part = dbt_cicd_toolkit._automatic_part(findings.level, old) if bump == 'auto' else bump %}

@@ -11,10 +11,11 @@
     {% set checksum = dbt_cicd_toolkit._checksum(graph.nodes[unique_id]) %}
     {% set found = dbt_cicd_toolkit._read_for_register([{'unique_id': unique_id, 'version': parsed.version,
         'precedence_key': dbt_cicd_toolkit._semver_key(parsed), 'is_prerelease': parsed.pre | length > 0}])[unique_id] %}
+    {% set warnings = [] %}
     {% if not found.entry_version %}
-        {% set before = dbt_cicd_toolkit._version_before(found.below_version, found.below_columns, found.below_definition) if found.below_version else none %}
+        {% set before = dbt_cicd_toolkit._version_before(found.below_version, found.below_columns, found.below_definition, found.below_columns_version) if found.below_version else none %}
         {% set prepared = dbt_cicd_toolkit._prepare_version(unique_id, parsed, description, is_breaking, before, dbt_cicd_toolkit._known_columns([unique_id])[unique_id]) %}
-        {% do dbt_cicd_toolkit._apply_breaking_policy(where, [prepared]) %}
+        {% do warnings.extend(dbt_cicd_toolkit._apply_breaking_policy(where, [prepared])) %}
         {% do dbt_cicd_toolkit._commit([dbt_cicd_toolkit._append_sql('dbt_cicd_versions', [prepared.row], now)]) %}
     {% endif %}
     {% set documents = dbt_cicd_toolkit._documents([unique_id], []) %}
@@ -24,7 +25,7 @@
             ~ entry.timestamp ~ " with other code, and a registered version never changes. Register the present code as a higher version, for example "
             ~ dbt_cicd_toolkit._semver_bump(parsed, 'patch') ~ ".") %}
     {% endif %}
-    {{ return(dbt_cicd_toolkit._finish(where, {'value': entry, 'documents': documents})) }}
+    {{ return(dbt_cicd_toolkit._finish(where, {'value': entry, 'documents': documents, 'warnings': warnings})) }}
 {% endmacro %}
 
 {# The entry of a version in a version document; none when it is not there. #}

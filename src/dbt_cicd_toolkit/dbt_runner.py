@@ -67,6 +67,7 @@ class Envelope:
     message: str | None = None
     documents: dict[str, str] = field(default_factory=dict)
     mirror: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def find_dbt() -> Engine:

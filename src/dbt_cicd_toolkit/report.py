@@ -141,4 +141,5 @@ def escape(text: str) -> str:
     """User text inside a markdown table or list: neither markup nor HTML, on one line (GitHub Flavored Markdown)."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # An underscore inside a word is no emphasis, and names are full of them.
-    return re.sub(r"[\\`*\[\]|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    text = re.sub(r"[\\`*\[\]|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    return re.sub(r"\\`([\w .:=-]+)\\`", r"`\1`", text)  # a plain command may stand as code

@@ -120,6 +120,21 @@ def test_a_failure_that_could_not_be_recorded_refuses(shop: Shop, cicd: Callable
     assert done.code == 1 and "which could not be recorded" in done.json["error"]
 
 
+def test_what_contradicts_a_version_is_said(shop: Shop, cicd: Callable[..., Done]) -> None:
+    """A version registered before it was built does not know its columns, and does not hide those of the one before."""
+    file = "models/marts/customers.sql"
+    assert cicd(shop, "version", "register", "customers", "1.0.0").err == ""
+    shop.write(file, (shop.path / file).read_text() + "\n-- 1.0.1\n")
+    assert "columns of the present code are unknown" in cicd(shop, "version", "register", "customers", "1.0.1").err
+    text = (shop.path / file).read_text().replace("customers.first_name,", "")
+    shop.write(file, text)
+    shop.build("--select", "customers")
+    done = cicd(shop, "version", "register", "customers", "1.0.2")
+    assert done.code == 0 and done.out.endswith("(breaking)\n")
+    assert "column first_name was removed or renamed since 1.0.0" in done.err and "would be 2.0.0" in done.err
+    assert json.loads((shop.path / "target/versions/customers.json").read_text())["versions"][0]["is_breaking"]
+
+
 def test_a_build_that_fails_refuses_a_model_without_tests(shop: Shop, cicd: Callable[..., Done]) -> None:
     shop.write("models/untested.sql", "{{ config(materialized='table') }} select 1/0 as id")
     done = cicd(shop, "promote", "--environment", "production", "--models", "untested", "--build", "--json")

@@ -13,7 +13,7 @@ import pytest
 
 import dbt_cicd_toolkit
 from dbt_cicd_toolkit.cli.main import COMMANDS, main, run
-from dbt_cicd_toolkit.cli.options import dbt_options
+from dbt_cicd_toolkit.cli.options import Project, dbt_options
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused, ToolkitError
 
 ROOT = Path(__file__).parents[2]
@@ -73,13 +73,13 @@ def test_dbt_options(tmp_path: Path) -> None:
 
     @click.command()
     @dbt_options
-    def show(project_dir: Path, profiles_dir: Path | None, target: str | None) -> None:
-        seen.append((project_dir, profiles_dir, target))
+    def show(project: Project) -> None:
+        seen.append(project)
 
     for name in ("--project-dir", "--dbt-project-dir"):
         assert run(show, "x", [name, str(tmp_path), "--target", "ci"]) == 0
     assert run(show, "x", ["--profiles-dir", str(tmp_path / "none")]) == 2
-    assert seen == [(tmp_path, None, "ci")] * 2
+    assert seen == [Project(tmp_path, None, "ci")] * 2
 
 
 def test_start_up_is_light() -> None:

@@ -46,10 +46,13 @@ class Project:
         return Dbt(self.directory, self.profiles_dir, target or self.target)
 
     def call(self, macro: str, arguments: Mapping[str, Any], *, writes: bool = True) -> Envelope:
-        """Call a public macro and bring the mirror up to date; see models.ledger.call."""
+        """Call a public macro and bring the mirror up to date; see models.ledger.call. Warnings go to stderr."""
         from dbt_cicd_toolkit.models import ledger
 
-        return ledger.call(self.dbt(), macro, arguments, writes=writes)
+        envelope = ledger.call(self.dbt(), macro, arguments, writes=writes)
+        for warning in envelope.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return envelope
 
 
 def dbt_options(command: Command) -> Command:
@@ -74,8 +77,8 @@ def dbt_options(command: Command) -> Command:
     return result
 
 
-def show(value: Any, text: str, output_format: str) -> None:
-    """Print a command's one document: ``value`` as JSON, else ``text``."""
+def show(value: Mapping[str, Any], text: str, output_format: str) -> None:
+    """Print a command's one document: ``value`` as JSON, with ``success``, else ``text``."""
     from dbt_cicd_toolkit import report
 
-    click.echo(report.document(value) if output_format == "json" else text)
+    click.echo(report.document({"success": True, **value}) if output_format == "json" else text)
