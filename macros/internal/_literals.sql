@@ -3,7 +3,22 @@
     {% if value is none or value is not defined %}
         {{ return('null') }}
     {% endif %}
-    {{ return(dbt.string_literal(dbt.escape_single_quotes(value | string))) }}
+    {{ return(adapter.dispatch('_literal', 'dbt_cicd_toolkit')(value | string)) }}
+{% endmacro %}
+
+{% macro default___literal(value) %}
+    {{ return(dbt.string_literal(dbt.escape_single_quotes(value))) }}
+{% endmacro %}
+
+{# An escape string where there is a backslash: a role may have standard_conforming_strings = off. #}
+{% macro postgres___literal(value) %}
+    {% set literal = dbt.string_literal(dbt.escape_single_quotes(value)) %}
+    {{ return(literal if '\\' not in value else 'E' ~ literal | replace('\\', '\\\\')) }}
+{% endmacro %}
+
+{# An identifier, whatever it holds. #}
+{% macro _identifier(name) %}
+    {{ return(adapter.quote(name | replace('"', '""'))) }}
 {% endmacro %}
 
 {# Rows as a relation that a FROM clause takes. In: a list of dicts; columns {name: text | boolean | integer | timestamp}

@@ -17,13 +17,15 @@
     {% set now = dbt_cicd_toolkit._read('select ' ~ dbt_cicd_toolkit._timestamp_text(dbt_cicd_toolkit._now(), exact=true) ~ ' as now')[0].now %}
     {% set statements = [] %}
     {% if evidence.builds %}
-        {% do statements.append(dbt_cicd_toolkit._append_sql('dbt_cicd_builds', evidence.builds, now)) %}
+        {% do statements.append(dbt_cicd_toolkit._append_sql('dbt_cicd_builds', evidence.builds, now,
+            resolve={'relation_id': dbt_cicd_toolkit._relation_id('r.relation_name')})) %}
     {% endif %}
     {% if evidence.tests %}
         {% do dbt_cicd_toolkit._flag_ephemeral(evidence) %}
-        {# A test ran on the relation, so it speaks of the code of the newest successful build there, and of no other. A unit test and the
+        {# A test ran on the relation, so it speaks of the code of the newest successful build there, and of no other; and of none when that build's
+           relation has been replaced since by what was not recorded: a killed or failed run, a clone, a deferral. A unit test and the
            test of an ephemeral model compile the present code themselves: those rows bring their checksum along. #}
-        {% set newest = "(select b.{} from " ~ dbt_cicd_toolkit._table('dbt_cicd_builds') ~ " b where b.unique_id = r.unique_id and b.target = r.target
+        {% set newest = "(select case when b.relation_id is null or b.relation_id = coalesce(" ~ dbt_cicd_toolkit._relation_id('r.relation_name') ~ ", '') then b.{} end from " ~ dbt_cicd_toolkit._table('dbt_cicd_builds') ~ " b where b.unique_id = r.unique_id and b.target = r.target
             and b.relation_name = r.relation_name and b.status = 'success' order by b.recorded_at desc, b.id desc limit 1)" %}
         {% do statements.append(dbt_cicd_toolkit._append_sql('dbt_cicd_test_results', evidence.tests, now, resolve={
             'checksum': 'coalesce(r.checksum, ' ~ newest | replace('{}', 'checksum') ~ ')',
@@ -31,6 +33,19 @@
     {% endif %}
     {% do dbt_cicd_toolkit._commit(statements) %}
     {{ return('') }}
+{% endmacro %}
+
+{# SQL: which relation stands under a name now, as text; another one after it was replaced. Null where the warehouse has no such thing. #}
+{% macro _relation_id(expression) %}
+    {{ return(adapter.dispatch('_relation_id', 'dbt_cicd_toolkit')(expression)) }}
+{% endmacro %}
+
+{% macro default___relation_id(expression) %}
+    {{ return('cast(null as ' ~ dbt_cicd_toolkit._type('text') ~ ')') }}
+{% endmacro %}
+
+{% macro postgres___relation_id(expression) %}
+    {{ return("cast(cast(to_regclass(nullif(" ~ expression ~ ", '')) as oid) as text)") }}
 {% endmacro %}
 
 {# Creates the ledger when it is missing and this user may. Out: why nothing can be recorded, or none. #}
@@ -75,7 +90,8 @@
     {% for result in results %}
         {% set unique_id = result.node.unique_id %}
         {% set status = result.status | string | lower %}
-        {% set message = (result.message | string)[:2000] if result.message else none %}
+        {# On one line and without a terminal's colours: it is printed again in reports. #}
+        {% set message = modules.re.sub('\\s+', ' ', modules.re.sub('\x1b\\[[0-9;]*m', '', result.message | string))[:2000] if result.message else none %}
         {% if result.node.resource_type == 'model' and unique_id in graph.nodes %}
             {% set node = graph.nodes[unique_id] %}
             {% do builds.append({'unique_id': unique_id, 'name': dbt_cicd_toolkit._display_name(unique_id), 'checksum': dbt_cicd_toolkit._checksum(node), 'status': status,

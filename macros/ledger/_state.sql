@@ -53,7 +53,7 @@
                  else has_schema_privilege(n.oid, 'CREATE') and coalesce(bool_and(pg_has_role(c.relowner, 'USAGE')), true) end as may_create
         from (select 1) as one
         left join pg_catalog.pg_namespace n on n.nspname = " ~ name ~ "
-        left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname like 'dbt\\_cicd\\_%'
+        left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname in ('" ~ dbt_cicd_toolkit._ledger_tables().keys() | join("', '") ~ "')
         left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         group by n.oid, c.oid, c.relname") }}
 {% endmacro %}

@@ -9,7 +9,7 @@
             'findings': 'text', 'checksum': 'text', 'columns': 'text', 'definition': 'text', 'renamed_from': 'text',
             'columns_known': 'boolean'},
         'dbt_cicd_builds': {
-            'checksum': 'text', 'status': 'text', 'target': 'text', 'relation_name': 'text', 'flags': 'text', 'message': 'text'},
+            'checksum': 'text', 'status': 'text', 'target': 'text', 'relation_name': 'text', 'flags': 'text', 'message': 'text', 'relation_id': 'text'},
         'dbt_cicd_test_results': {
             'test_unique_id': 'text', 'test_type': 'text', 'test_checksum': 'text', 'checksum': 'text', 'status': 'text', 'failures': 'integer',
             'target': 'text', 'relation_name': 'text', 'flags': 'text', 'message': 'text'},
@@ -63,5 +63,5 @@
 
 {# The name of a ledger table as SQL takes it. #}
 {% macro _table(name) %}
-    {{ return(adapter.quote(target.database) ~ '.' ~ adapter.quote(dbt_cicd_toolkit._config('ledger_schema')) ~ '.' ~ name) }}
+    {{ return(dbt_cicd_toolkit._identifier(target.database) ~ '.' ~ dbt_cicd_toolkit._identifier(dbt_cicd_toolkit._config('ledger_schema')) ~ '.' ~ name) }}
 {% endmacro %}

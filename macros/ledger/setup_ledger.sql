@@ -27,8 +27,8 @@
     {% if missing %}
         {# PostgreSQL asks for the right to create schemas even of `if not exists`. #}
         {% if not state.has_schema %}
-            {% do statements.append('create schema if not exists ' ~ adapter.quote(target.database) ~ '.' ~ adapter.quote(schema)
-                if target.type == 'duckdb' else 'create schema if not exists ' ~ adapter.quote(schema)) %}
+            {% do statements.append('create schema if not exists ' ~ dbt_cicd_toolkit._identifier(target.database) ~ '.' ~ dbt_cicd_toolkit._identifier(schema)
+                if target.type == 'duckdb' else 'create schema if not exists ' ~ dbt_cicd_toolkit._identifier(schema)) %}
         {% endif %}
         {% for table, columns in dbt_cicd_toolkit._ledger_tables().items() %}
             {% if table in missing %}
@@ -49,8 +49,8 @@
     {% endif %}
     {% do statements.extend(dbt_cicd_toolkit._index_statements()) %}
     {% for role in roles %}
-        {% set name = adapter.quote(role | replace('"', '""')) %}
-        {% do statements.append('grant usage on schema ' ~ adapter.quote(schema) ~ ' to ' ~ name) %}
+        {% set name = dbt_cicd_toolkit._identifier(role) %}
+        {% do statements.append('grant usage on schema ' ~ dbt_cicd_toolkit._identifier(schema) ~ ' to ' ~ name) %}
         {% for table in dbt_cicd_toolkit._ledger_tables() %}
             {% do statements.append('grant select, insert on ' ~ dbt_cicd_toolkit._table(table) ~ ' to ' ~ name) %}
         {% endfor %}

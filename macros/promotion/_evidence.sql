@@ -141,8 +141,7 @@
 
 {# ': message' of a failure the caller saw, or ''. #}
 {% macro _said(options, unique_id) %}
-    {% set message = options.failures[unique_id] if options.failures is mapping else none %}
-    {{ return(': ' ~ message if message else '') }}
+    {{ return(': ' ~ options.failures[unique_id] if options.failures[unique_id] else '') }}
 {% endmacro %}
 
 {# The newest outcome that counts, per test. In: `asked` [{unique_id, checksum, target, relation_name or none, test_unique_id, test_checksum}], and

@@ -6,11 +6,11 @@
     {% if pinned and not fact.checksum %}
         {% do item.reasons.append(dbt_cicd_toolkit._unregistered(item.unique_id, item.version, fact | length > 0)) %}
     {% elif not pinned and not item.version %}
-        {% set command = "dbt run-operation register_version --args '{model_name: " ~ item.model ~ ', version: "…"}' ~ "'" %}
+        {% set command = "dbt run-operation register_changed_models --args '{models: " ~ item.model ~ "}'" %}
         {% if fact.registered %}
-            {% do item.reasons.append('the present code is not registered, though older versions are. Register it first: ' ~ command ~ '.') %}
+            {% do item.reasons.append('the present code is not registered, though older versions are. Build it, then register it first: ' ~ command ~ '.') %}
         {% elif dbt_cicd_toolkit._config('require_registered') %}
-            {% do item.reasons.append('it has no registered version, and dbt_cicd_toolkit_require_registered is true. Register it first: ' ~ command ~ '.') %}
+            {% do item.reasons.append('it has no registered version, and dbt_cicd_toolkit_require_registered is true. Build it, then register it first: ' ~ command ~ '.') %}
         {% else %}
             {% do item.warnings.append('it has no registered version and is promoted as unversioned') %}
         {% endif %}

@@ -20,6 +20,10 @@
         'failures': failures, 'now': now, 'ledger': ledger}) %}
     {% set reasons = [] %}
     {% set warnings = [] %}
+    {% set ruled = dbt_cicd_toolkit._config('environments') or {} %}
+    {% if ruled and environment not in ruled %}
+        {% do warnings.append("environment '" ~ environment ~ "' has no rules in dbt_cicd_toolkit_environments, which has: " ~ ruled.keys() | sort | join(', ')) %}
+    {% endif %}
     {% set versions = {} %}
     {% for item in plan %}
         {% do versions.update({item.model: item.version}) %}

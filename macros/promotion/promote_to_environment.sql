@@ -4,6 +4,9 @@
     {% if not execute %}{{ return({}) }}{% endif %}
     {% set where = 'promote_to_environment' %}
     {% do dbt_cicd_toolkit._check_call(where, kwargs, writes=update_state) %}
+    {% if failures is not none and failures is not mapping %}
+        {% do dbt_cicd_toolkit._invalid(where, "failures is '" ~ (failures | string)[:300] ~ "'. Allowed: messages by the unique_ids of tests and models that failed.") %}
+    {% endif %}
     {% set index = dbt_cicd_toolkit._model_index() %}
     {% set requests = [] %}
     {% for name in dbt_cicd_toolkit._names_argument(where, 'models', models) %}

@@ -31,7 +31,7 @@ def promotion(plan: Mapping[str, Any], message: str | None, tests: Mapping[str, 
             item["model"],
             item["from_version"] or ("—" if item["action"] != "unchanged" else "unversioned"),
             item["version"] or "unversioned",
-            item["action"],
+            item["action"] if plan["success"] or item["action"] != "promote" else "not promoted",
             item["evidence"],
             item["reasons"] or item["warnings"],
         )
@@ -125,7 +125,10 @@ def history(value: Mapping[str, Any], output_format: str) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], output_format: str) -> str:
     """A table as aligned text or as markdown."""
     if output_format == "markdown":
-        lines = ["| " + " | ".join(title.capitalize() for title in head) + " |", "|" + " --- |" * len(head)]
+        lines = [
+            "| " + " | ".join(title.capitalize().replace("utc", "UTC") for title in head) + " |",
+            "|" + " --- |" * len(head),
+        ]
         return "\n".join([*lines, *["| " + " | ".join(escape(str(cell)) for cell in row) + " |" for row in rows]])
     return "\n".join(columns([head, *rows]))
 

@@ -325,3 +325,19 @@ def test_ledger_pull_refuses_versions_that_differ(shop: Shop, cicd: Callable[...
     done = cicd(shop, "ledger", "pull", "--from-target", "dev", "--target", "other")
     assert done.code == 3 and "both ledgers registered customers 1.0.0" in done.err
     assert len(_other(shop, "versions")) == 1, "nothing may be copied"
+
+
+def test_a_mirror_that_cannot_be_written_does_not_deny_the_promotion(shop: Shop, cicd: Callable[..., Done]) -> None:
+    (shop.path / "target").mkdir(exist_ok=True)
+    (shop.path / "target/promotion_states").touch()
+    done = cicd(shop, "promote", "--environment", "production", "--models", "customers", "--json")
+    assert done.code == 0 and done.json["success"], done
+    assert "warning: recorded in the ledger, but its JSON files could not be written" in done.err
+    assert [row["status"] for row in shop.rows("promotions")] == ["success"]
+
+
+def test_variables_reach_the_macros(shop: Shop, cicd: Callable[..., Done]) -> None:
+    rules = "{dbt_cicd_toolkit_environments: {production: {breaking: approve}}}"
+    done = cicd(shop, "promote", "--environment", "prodution", "--models", "customers", "--dry-run", "--vars", rules)
+    assert done.code == 0 and "environment 'prodution' has no rules" in done.out
+    assert cicd(shop, "status", "--vars", "[1]").code == 2

@@ -401,3 +401,16 @@ def test_two_roles(role: Any) -> None:
     assert {row["privilege_type"] for row in grants} == {"SELECT", "INSERT"}
     return_to_owner(shop, profiles)
     shop.op("prune_evidence", keep_days=0)
+
+
+def test_a_relation_that_was_replaced_unseen_is_of_unknown_code(shop: Shop) -> None:
+    """As a killed run, a clone or a failed post-hook leaves it: the ledger's newest build is not what stands there."""
+    shop.sql("create table dev.other as select * from dev.customers")
+    shop.sql("drop table dev.customers cascade")
+    shop.sql("alter table dev.other rename to customers")
+    shop.sql("delete from dbt_cicd.dbt_cicd_test_results")
+    assert shop.dbt("test", "--select", "customers").ok
+    with pytest.raises(OperationFailed, match="no result recorded for this code"):
+        shop.op("promote_to_environment", target_environment="production", models="customers")
+    shop.build("--select", "customers")
+    assert shop.op("promote_to_environment", target_environment="production", models="customers")["success"]

@@ -205,3 +205,22 @@ def test_the_lock_is_the_schema_s_own(shop: Shop, holder: Any) -> None:
     shop.op("register_version", vars=vars, model_name="customers", version="1.0.0")
     assert shop.op("get_latest_version", vars=vars, model_name="customers") == "1.0.0"
     assert shop.op("get_latest_version", model_name="customers") == "0.0.0"
+
+
+def test_whatever_the_server_says_of_backslashes(shop: Shop) -> None:
+    """standard_conforming_strings = off turns a backslash before a quote into the end of a naive literal."""
+    shop.sql(f"alter database {shop.name} set standard_conforming_strings = off")
+    shop.sql("create table public.victim (i int)")
+    description = "x\\' ) as _read; drop table public.victim; commit; select 1 --"
+    assert shop.op("register_version", model_name="customers", version="1.0.0", description=description)
+    assert shop.rows("versions")[0]["description"] == description
+    assert "is not in this project" in str(shop.error("get_version_history", model_name=description))
+    assert shop.build("--select", "customers").ok
+    assert shop.sql("select to_regclass('public.victim')::text as victim") == [{"victim": "victim"}]
+
+
+def test_a_ledger_schema_of_any_name(shop: Shop) -> None:
+    settings = {"dbt_cicd_toolkit_ledger_schema": 'Led"ger; drop'}
+    assert shop.build("--select", "store_sales", vars=settings).ok
+    assert shop.op("register_version", vars=settings, model_name="customers", version="1.0.0")["version"] == "1.0.0"
+    assert shop.sql("""select version from "Led""ger; drop".dbt_cicd_versions""") == [{"version": "1.0.0"}]

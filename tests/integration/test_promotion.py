@@ -92,7 +92,7 @@ def test_code_that_is_not_registered_is_refused_when_older_is(shop: Shop) -> Non
     shop.op("register_version", model_name="customers", version="1.0.0")
     change(shop)
     shop.build("--select", "customers")
-    with pytest.raises(OperationFailed, match=r"customers: the present code is not registered.*Register it first"):
+    with pytest.raises(OperationFailed, match=r"customers: the present code is not registered.*register it first"):
         promote(shop, "production", "customers")
     assert shop.rows("deployments") == []
 

@@ -21,7 +21,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "integration_tests/README.md"
 MACROS = {file.stem: file for file in sorted((ROOT / "macros").rglob("[!_]*.sql"))}
 YAML = {entry["name"]: entry for entry in yaml.safe_load((ROOT / "macros/_macros.yml").read_text())["macros"]}
 # Options that every command on a project or with an output has; the README says so once, above its table.
-SHARED = {"--project-dir", "--profiles-dir", "--target", "--output-format", "--json", "--help"}
+SHARED = {"--project-dir", "--profiles-dir", "--target", "--vars", "--output-format", "--json", "--help"}
 
 
 def arguments(macro: str) -> dict[str, str | None]:

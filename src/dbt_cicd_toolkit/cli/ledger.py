@@ -19,7 +19,7 @@ def command() -> None:
 def init(grant_to: tuple[str, ...], project: Project, output_format: str) -> None:
     """Create the ledger, or upgrade it in place, and grant pipelines what they need.
 
-    Example: ledger init --grant-to ci
+    Example: dbt-cicd ledger init --grant-to ci
     """
     value = project.call("setup_ledger", {"grant_to": list(grant_to) or None}).value
     made = ", ".join(value["created"]) or "nothing was missing"
@@ -33,7 +33,7 @@ def init(grant_to: tuple[str, ...], project: Project, output_format: str) -> Non
 def export(project: Project, output_format: str) -> None:
     """Write every file of the mirror again from the ledger.
 
-    Example: ledger export
+    Example: dbt-cicd ledger export
     """
     value = project.call("export_state", {}).value
     show({"files": value}, "\n".join(value) or "The ledger is empty.", output_format)
@@ -54,7 +54,7 @@ def pull(
 ) -> None:
     """Copy the ledger of another database that this one cannot see; run it as often as you like.
 
-    Example: ledger pull --from-target staging --target prod
+    Example: dbt-cicd ledger pull --from-target staging --target prod
     """
     from datetime import datetime, timedelta, timezone
 
@@ -76,7 +76,7 @@ def pull(
 def prune(keep_days: float, project: Project, output_format: str) -> None:
     """Delete old evidence (builds and test results), and nothing else; needs the right to DELETE.
 
-    Example: ledger prune --keep-days 90
+    Example: dbt-cicd ledger prune --keep-days 90
     """
     value = project.call("prune_evidence", {"keep_days": keep_days}).value
     show(value, f"deleted {value['builds']} builds and {value['test_results']} test results", output_format)

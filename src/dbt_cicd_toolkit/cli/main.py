@@ -74,6 +74,9 @@ def run(command: click.Command, name: str, argv: Sequence[str] | None = None) ->
         message, code = str(error), error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         message, code = error.format_message(), error.exit_code
     except click.Abort:

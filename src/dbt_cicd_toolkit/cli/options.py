@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dbt_cicd_toolkit.errors import InvalidInput
+
 if TYPE_CHECKING:
     from dbt_cicd_toolkit.dbt_runner import Dbt, Envelope
 
@@ -38,12 +40,28 @@ class Project:
     directory: Path
     profiles_dir: Path | None
     target: str | None
+    vars: str | None = None
 
     def dbt(self, target: str | None = None) -> Dbt:
         """The project with its target, or with another one."""
         from dbt_cicd_toolkit.dbt_runner import Dbt
 
-        return Dbt(self.directory, self.profiles_dir, target or self.target)
+        return Dbt(self.directory, self.profiles_dir, target or self.target, vars=self._vars())
+
+    def _vars(self) -> dict[str, Any]:
+        if not self.vars:
+            return {}
+        import yaml
+
+        try:
+            value = yaml.safe_load(self.vars)
+        except yaml.YAMLError as error:
+            raise InvalidInput(
+                f"--vars is no YAML: {error}. Write a mapping, for example '{{name: value}}'."
+            ) from error
+        if not isinstance(value, dict):
+            raise InvalidInput(f"--vars is '{self.vars}'. Write a mapping, for example '{{name: value}}'.")
+        return value
 
     def call(self, macro: str, arguments: Mapping[str, Any], *, writes: bool = True) -> Envelope:
         """Call a public macro and bring the mirror up to date; see models.ledger.call. Warnings go to stderr."""
@@ -59,10 +77,13 @@ def dbt_options(command: Command) -> Command:
     """Add the options that say which dbt project is meant; passes ``project``."""
 
     @functools.wraps(command)
-    def with_project(project_dir: Path, profiles_dir: Path | None, target: str | None, **others: Any) -> Any:
-        return command(project=Project(project_dir, profiles_dir, target), **others)
+    def with_project(
+        project_dir: Path, profiles_dir: Path | None, target: str | None, vars: str | None, **others: Any
+    ) -> Any:
+        return command(project=Project(project_dir, profiles_dir, target, vars), **others)
 
-    wrapped: Any = click.option("--target", help="Target of the dbt profile (an output of profiles.yml).")(with_project)
+    wrapped: Any = click.option("--vars", help="dbt variables, a YAML mapping.")(with_project)
+    wrapped = click.option("--target", help="Target of the dbt profile (an output of profiles.yml).")(wrapped)
     wrapped = click.option("--profiles-dir", type=_DIRECTORY, help="Directory of profiles.yml.")(wrapped)
     wrapped = click.option(
         "--project-dir",

@@ -35,7 +35,7 @@ def command(
 ) -> int:
     """Run the models' tests, then promote the models: all of them, or none.
 
-    Example: promote --target-environment production --models customers,orders --output-format markdown
+    Example: dbt-cicd promote --target-environment production --models customers,orders --output-format markdown
     """
     from dbt_cicd_toolkit import report
     from dbt_cicd_toolkit.models import ledger, promote
@@ -51,6 +51,8 @@ def command(
         approved_by=approved_by,
         description=description,
     )
+    for warning in promotion.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(report.promotion(promotion.plan, promotion.message, promotion.tests, output_format))
     return 0 if promotion.success else 1
 

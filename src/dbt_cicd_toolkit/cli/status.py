@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Show which version of which model each environment has, since when, and what has moved on.
 
-    Example: status --environment production
+    Example: dbt-cicd status --environment production
     """
     from dbt_cicd_toolkit import report
     from dbt_cicd_toolkit.models import ledger

@@ -24,7 +24,7 @@ def command() -> None:
 def bump(version: str, part: str, pre: str | None, output_format: str) -> None:
     """Print the version that follows VERSION.
 
-    Example: bump 1.2.3 minor --pre rc  prints 1.3.0-rc.1
+    Example: dbt-cicd version bump 1.2.3 minor --pre rc  prints 1.3.0-rc.1
     """
     new = versions.bump(version, part, pre)
     show({"version": new}, new, output_format)
@@ -47,7 +47,7 @@ def register(
 ) -> None:
     """Register VERSION of MODEL at the present code.
 
-    Example: register customers 1.2.0 --description 'Added customer segment field'
+    Example: dbt-cicd version register customers 1.2.0 --description 'Added customer segment field'
     """
     arguments = {"model_name": model, "version": version, "description": description, "is_breaking": breaking}
     value = project.call("register_version", arguments).value
@@ -74,7 +74,7 @@ def register_changed(
 ) -> None:
     """Register the next version of every model whose code is not that of its latest version.
 
-    Example: register-changed --dry-run
+    Example: dbt-cicd version register-changed --dry-run
     """
     from dbt_cicd_toolkit import report
     from dbt_cicd_toolkit.models import ledger
@@ -112,7 +112,7 @@ def history(
 ) -> None:
     """Show the versions of MODEL, highest first.
 
-    Example: history customers --environment production
+    Example: dbt-cicd version history customers --environment production
     """
     from dbt_cicd_toolkit import report
 
@@ -134,7 +134,7 @@ def latest(
 ) -> None:
     """Print the highest registered version of MODEL, or the one an environment has; 0.0.0 when there is none.
 
-    Example: latest customers
+    Example: dbt-cicd version latest customers
     """
     arguments = {"model_name": model, "environment": environment}
     value = project.call("get_latest_version", arguments).value
@@ -162,7 +162,7 @@ def deploy(
 ) -> int:
     """Put VERSION of MODEL into an environment; an older version is the rollback.
 
-    Example: deploy customers 1.1.0 --environment production
+    Example: dbt-cicd version deploy customers 1.1.0 --environment production
     """
     arguments = {
         "model_name": model,
@@ -186,7 +186,7 @@ def deploy(
 def check(model: str, version: str, project: Project, output_format: str) -> None:
     """Print whether VERSION of MODEL is breaking: true or false.
 
-    Example: check customers 2.0.0
+    Example: dbt-cicd version check customers 2.0.0
     """
     arguments = {"model_name": model, "version": version}
     value = project.call("check_breaking_version", arguments).value
@@ -201,7 +201,7 @@ def check(model: str, version: str, project: Project, output_format: str) -> Non
 def rename(old: str, new: str, project: Project, output_format: str) -> None:
     """Carry the history of the model OLD, which is gone, over to NEW.
 
-    Example: rename customers customers_v2
+    Example: dbt-cicd version rename customers customers_v2
     """
     value = project.call("rename_model", {"old": old, "new": new}).value
     show(value, f"{new} has the {len(value['versions'])} versions of {old}", output_format)

@@ -25,11 +25,13 @@ class Promotion:
         plan: the value of promote_to_environment: promotion_id, target_environment, status, plan, reasons, warnings …
         message: None, or why nothing was promoted.
         tests: number of results of the run before, by status; None when no tests were run.
+        warnings: what went wrong beside it, such as a mirror that could not be written.
     """
 
     plan: dict[str, Any]
     message: str | None
     tests: dict[str, int] | None
+    warnings: list[str]
 
     @property
     def success(self) -> bool:
@@ -69,12 +71,11 @@ def promote(
     wanted = list(models or [])
     if select:
         wanted += dbt.list_models(list(select))
+    if not wanted and select:
+        given = " ".join(select)
+        raise InvalidInput(f"--select {given} names no model. See also: dbt ls --resource-type model --select {given}")
     if not wanted:
-        raise InvalidInput(
-            f"--select {' '.join(select)} names no model. See what it names: dbt ls --resource-type model --select …"
-            if select
-            else "no model is named. Say --models customers,orders, or --select with a dbt selector."
-        )
+        raise InvalidInput("no model is named. Say --models customers,orders, or --select with a dbt selector.")
     run = _run(dbt, wanted, build=build, skip_tests=skip_tests)
     arguments = {
         "target_environment": environment,
@@ -83,11 +84,18 @@ def promote(
         "update_state": not dry_run,
         "approved_by": approved_by,
         "description": description,
-        "failures": {row["unique_id"]: row["message"] for row in run.results if not _is_green(row)} if run else {},
+        "failures": _failures(run.results) if run else {},
     }
     envelope = ledger.call(dbt, "promote_to_environment", arguments, writes=not dry_run)
     tests = Counter(str(row["status"]).lower() for row in run.results if _is_test(row)) if run else None
-    return Promotion(envelope.value, envelope.message, dict(tests) if tests is not None else None)
+    return Promotion(envelope.value, envelope.message, dict(tests) if tests is not None else None, envelope.warnings)
+
+
+def _failures(results: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What failed, with the beginning of each message: all of it travels in one command-line argument."""
+    failed = [row for row in results if not _is_green(row)]
+    length = min(300, 20_000 // max(1, len(failed)))
+    return {row["unique_id"]: " ".join(str(row["message"] or "").split())[:length] for row in failed}
 
 
 def _is_green(row: dict[str, Any]) -> bool:
@@ -102,7 +110,7 @@ def _run(dbt: Dbt, models: Sequence[str], *, build: bool, skip_tests: bool) -> D
     """Build and test in one dbt command; the package's hook records it. None when there is nothing to run."""
     if skip_tests and not build:
         return None
-    selectors = [_selector(name) for name in models if _SELECTABLE.fullmatch(name)]
+    selectors = _selectors(dbt, [name for name in models if _SELECTABLE.fullmatch(name)])
     if not selectors:
         return None
     result = dbt.run(
@@ -116,10 +124,16 @@ def _run(dbt: Dbt, models: Sequence[str], *, build: bool, skip_tests: bool) -> D
     return result
 
 
-def _selector(name: str) -> str:
-    """The dbt selector of a model named as ref() takes it, as ``package.model`` or by unique_id."""
-    parts = name.split(".")
-    if parts[0] == "model" and len(parts) > 2:
-        parts = parts[1:]
-    has_package = len(parts) > 1 and not (len(parts) == 2 and re.fullmatch(r"v[0-9]+", parts[1]))
-    return f"{'.'.join(parts[1:])},package:{parts[0]}" if has_package else name
+def _selectors(dbt: Dbt, names: Sequence[str]) -> list[str]:
+    """The dbt selectors of models named as ref() takes them, as ``package.model`` or by unique_id."""
+    ids: set[str] = set()
+    if any("." in name for name in names):
+        # Only the project tells whether a.b is version b of the model a, or the model b of the package a.
+        ids = {unique_id.removeprefix("model.") for unique_id in dbt.list_models()}
+    selectors = []
+    for name in names:
+        full = name.removeprefix("model.")
+        package, _, rest = full.partition(".")
+        has_package = any(known == full or known.startswith(f"{full}.") for known in ids) if rest else False
+        selectors.append(f"{rest},package:{package}" if has_package else name)
+    return selectors
