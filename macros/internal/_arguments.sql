@@ -22,7 +22,7 @@
     {% endif %}
     {% if value is not string %}
         {% do dbt_cicd_toolkit._invalid(where, name ~ ' is ' ~ value ~ ', which --args (YAML) did not read as a text'
-            ~ (' (and 1.10 as 1.1)' if value is number else '') ~ '. Put what you mean in quotes: ' ~ name ~ ': "' ~ value ~ '".') %}
+            ~ (', and it reads 1.10 as 1.1' if value is number else '') ~ '. Put it in quotes: ' ~ name ~ ': "' ~ value ~ '".') %}
     {% endif %}
     {% if '\x00' in value %}
         {% do dbt_cicd_toolkit._invalid(where, name ~ ' holds a NUL character, which no database text can hold. Take it out.') %}
