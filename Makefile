@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
 WHEELS ?= --only-binary dbt-core-experimental-parser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-v2 benchmark lint clean
+.PHONY: help demo test test-matrix test-v2 test-long benchmark benchmark-db benchmark-schema lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
@@ -29,8 +29,17 @@ test-v2: .venv/stamp | .local/tests  ## the tests marked v2 on dbt v2
 	variables="$$($(BIN)/python tools/dbt_v2.py)" && eval "$$variables" && \
 	  DBT_CICD_NO_SKIP=1 $(BIN)/python $(PYTEST)/v2 -m v2
 
+test-long: .venv/stamp | .local/tests  ## 200 runs of migrations killed at random, a few minutes
+	DBT_CICD_LONG=1 DBT_CICD_NO_SKIP=1 $(BIN)/python $(PYTEST)/long -m long
+
 benchmark: .venv/stamp  ## speed, as JSON lines; ARGS=--big fills a large ledger first
 	@$(BIN)/python benchmarks/models.py $(ARGS)
+
+benchmark-db: .venv/stamp  ## speed of dbt-cicd db against psql, as JSON lines
+	@$(BIN)/python benchmarks/db.py $(ARGS)
+
+benchmark-schema: .venv/stamp  ## speed of dbt-cicd schema, as JSON lines
+	@$(BIN)/python benchmarks/schema.py $(ARGS)
 
 lint: .venv/stamp  ## ruff and mypy --strict
 	$(BIN)/ruff check .

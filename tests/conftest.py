@@ -1,5 +1,6 @@
 """What holds for every test: a skipped test is a failure where DBT_CICD_NO_SKIP=1 (make test sets it), and tests of
-dbt v2 are selected only where DBT_CICD_V2 names its executable (make test-v2 sets it)."""
+dbt v2 are selected only where DBT_CICD_V2 names its executable (make test-v2 sets it), long ones only where
+DBT_CICD_LONG is set (make test-long)."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ NO_SKIP = os.environ.get("DBT_CICD_NO_SKIP") == "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not os.environ.get("DBT_CICD_V2"):
-        v2 = [item for item in items if item.get_closest_marker("v2")]
-        config.hook.pytest_deselected(items=v2)
-        items[:] = [item for item in items if item not in v2]
+    for marker, variable in (("v2", "DBT_CICD_V2"), ("long", "DBT_CICD_LONG")):
+        if not os.environ.get(variable):
+            left_out = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

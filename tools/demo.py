@@ -26,10 +26,10 @@ def say(text: str) -> None:
     print(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def run(*command: str, expect: int = 0, show: bool = True) -> str:
+def run(*command: str, expect: int = 0, show: bool = True, folder: Path = SHOP) -> str:
     """Run a command in the shop project, print it and its output, and return that; its exit code must be ``expect``."""
     print(f"$ {shlex.join(command)}", flush=True)
-    done = subprocess.run(command, cwd=SHOP, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != expect:
         sys.exit(f"{done.stdout}\nexit code {done.returncode}, expected {expect}: {shlex.join(command)}")
     if show and done.stdout.strip():
@@ -68,15 +68,15 @@ def start_afresh(server: embedded.EmbeddedServer) -> None:
     execute(server, "; ".join(f"drop schema if exists {schema} cascade" for schema in schemas), show=False)
 
 
-def execute(server: embedded.EmbeddedServer, sql: str, show: bool = True) -> None:
-    """Run SQL on the demo's database."""
+def execute(server: embedded.EmbeddedServer, sql: str, show: bool = True, dbname: str | None = None) -> None:
+    """Run SQL on the demo's database, or on another one of its server."""
     if show:
         print(f"$ psql -c {shlex.quote(sql)}", flush=True)
     connection = psycopg2.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, dbname=server.database
+        host=server.host, port=server.port, user=server.user, password=server.password, dbname=dbname or server.database
     )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql)
+    connection.autocommit = True
+    connection.cursor().execute(sql)
     connection.close()
 
 
@@ -103,6 +103,41 @@ def walk(server: embedded.EmbeddedServer) -> None:
     promote("production", "customers,orders", "--build", expect=1)
     say("8. What production has, still")
     run("dbt-cicd", "status", "--environment", "production")
+    migrations(server)
+
+
+def migrations(server: embedded.EmbeddedServer) -> None:
+    """Git for databases, in a folder of its own and a database of its own."""
+    folder = ROOT / ".local" / "demo-db"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for sql in ("drop database if exists one_vault with (force)", "create database one_vault"):
+        execute(server, sql, show=False)
+    os.environ.update(DB_HOST=server.host, DB_PORT=str(server.port), DB_USER=server.user, DB_NAME="one_vault")
+
+    def db(*arguments: str, expect: int = 0) -> None:
+        run("python", "database/tools/db_version_manager.py", *arguments, folder=folder, expect=expect)
+
+    say("9. Tables that dbt does not build: a folder of migrations, the first one applied")
+    run("dbt-cicd", "db", "init", "--sample", folder=folder, show=False)
+    db("migrate")
+    say("10. A second migration with its rollback: tried, applied, its rollback proven in a scratch database")
+    db("create", "1.1.0", "Add customer analytics")
+    name = "V1.1.0__Add_customer_analytics"
+    up = folder / f"database/migrations/{name}.sql"
+    with up.open("a", encoding="utf-8") as file:
+        file.write("CREATE TABLE business.customer_analytics (id bigint PRIMARY KEY, engagement_score numeric);\n")
+    with (folder / f"database/rollback/{name}_rollback.sql").open("a", encoding="utf-8") as file:
+        file.write("DROP TABLE business.customer_analytics;\n")
+    db("migrate", "--dry-run")
+    db("migrate")
+    db("verify")
+    say("11. It is edited after it was applied, and rows are there when it is to be taken back: both are refused")
+    up.write_text(up.read_text(encoding="utf-8") + "-- edited\n", encoding="utf-8")
+    db("migrate", expect=3)
+    execute(server, "insert into business.customer_analytics values (1, 0.5)", dbname="one_vault")
+    db("rollback", expect=1)
+    db("status")
 
 
 if __name__ == "__main__":

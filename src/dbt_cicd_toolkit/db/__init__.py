@@ -1,0 +1,1 @@
+"""Git for databases: versioned SQL migrations, their rollbacks and their history."""

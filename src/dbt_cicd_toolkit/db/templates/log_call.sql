@@ -1,0 +1,6 @@
+
+-- Log @what@
+SELECT util.log_deployment_start(
+    @name@,
+    @text@
+);

@@ -1,0 +1,85 @@
+"""A database in which a transition is worked out: what works is run for good and noted, the rest leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import psycopg2
+import psycopg2.extensions as pg
+from psycopg2 import errorcodes
+
+from dbt_cicd_toolkit.errors import Refused
+from dbt_cicd_toolkit.postgres import catalog
+from dbt_cicd_toolkit.postgres.catalog import Selection
+from dbt_cicd_toolkit.postgres.session import error_text
+from dbt_cicd_toolkit.schema.dependents import dependents
+from dbt_cicd_toolkit.schema.executor import Executor
+from dbt_cicd_toolkit.schema.keep import address
+from dbt_cicd_toolkit.schema.objects import MISSING
+from dbt_cicd_toolkit.schema.step import Step
+
+_BOUND = {errorcodes.DEPENDENT_OBJECTS_STILL_EXIST, errorcodes.FEATURE_NOT_SUPPORTED}
+
+
+class Bench:
+    """One transaction on a connection, and the ``steps`` that were run in it.
+
+    Args:
+        make_missing: makes what is new and can be made already; called when a step misses something.
+    """
+
+    def __init__(self, connection: pg.connection, schemas: Sequence[str], make_missing: Callable[[], object]) -> None:
+        self.connection = connection
+        self.schemas = tuple(schemas)
+        self.cursor = connection.cursor()
+        self.steps: list[Step] = []
+        self._executor = Executor(connection, schemas)
+        self._make_missing = make_missing
+
+    def attempt(self, step: Step) -> psycopg2.Error | None:
+        """Run a step; when the server refuses it, return what it said, and nothing has happened."""
+        self.cursor.execute("savepoint dbt_cicd_step")
+        try:
+            self._executor.run(step)
+        except psycopg2.Error as error:
+            self.cursor.execute("rollback to savepoint dbt_cicd_step")
+            return error
+        self.cursor.execute("release savepoint dbt_cicd_step")
+        self.steps.append(step)
+        return None
+
+    def attempt_with_missing(self, step: Step) -> psycopg2.Error | None:
+        """attempt(), once more when what it missed may have been made."""
+        error = self.attempt(step)
+        if error and error.pgcode in MISSING:
+            self._make_missing()
+            error = self.attempt(step)
+        return error
+
+    def do(self, step: Step, place: str) -> None:
+        """Run a step, after what it waits for: what is bound to its object is dropped, what it misses is made.
+
+        Raises Refused, beginning with ``place``, when that does not help.
+        """
+        if step.columns or step.kind == "drop":  # the executor would take what it finds there for undeclared
+            self._unbind(step)
+        error = self.attempt_with_missing(step)
+        if error and error.pgcode in _BOUND:
+            self._unbind(step)
+            error = self.attempt(step)
+        if error:
+            raise Refused(f"{place}: {error_text(error)}\n  in: {step.sql}")
+
+    def _unbind(self, step: Step) -> None:
+        """Drop what depends on the object of a step, or on its columns. The sources have all that is to come back."""
+        at = address(self.connection, step.object)
+        for each in dependents(self.connection, at, step.columns) if at else ():
+            self.do(Step(each.drop, "drop", each.identity), each.identity)
+
+    def exists(self, key: str) -> bool:
+        """Is there an object of this identity?"""
+        return address(self.connection, key) is not None
+
+    def describe(self) -> dict[str, str]:
+        """catalog.describe() of the managed schemas as they are now."""
+        return catalog.describe(self.connection, Selection(schemas=self.schemas))

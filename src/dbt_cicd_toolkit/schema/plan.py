@@ -1,0 +1,114 @@
+"""What an upgrade would do: every statement, the tables it writes anew, its locks, the rows in its way. Writes nothing:
+the statements are run in a scratch database, and the target is only asked questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import psycopg2.extensions as pg
+
+from dbt_cicd_toolkit.errors import InvalidInput, Refused
+from dbt_cicd_toolkit.postgres import embedded
+from dbt_cicd_toolkit.postgres.session import ServerError, Session
+from dbt_cicd_toolkit.schema.executor import Executor
+from dbt_cicd_toolkit.schema.install import connect, install_records
+from dbt_cicd_toolkit.schema.installed import Log
+from dbt_cicd_toolkit.schema.objects import MISSING
+from dbt_cicd_toolkit.schema.project import Project
+from dbt_cicd_toolkit.schema.records import History
+from dbt_cicd_toolkit.schema.step import Step
+
+_STORAGE = """select pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.relfilenode
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname = any (%s)"""
+_LOCKS = """select pg_catalog.count(*) from pg_catalog.pg_locks
+where pid = pg_catalog.pg_backend_pid() and granted and locktype in ('relation', 'object')"""
+_ALLOWED = """select setting::int from pg_catalog.pg_settings where name = 'max_locks_per_transaction'"""
+_ROWS = "select pg_catalog.count(*) from (\n{}\n) broken"
+
+
+@dataclass
+class Plan:
+    """From one release to another.
+
+    Attributes:
+        steps: (label of the release it leads to, statement).
+        rewrites: tables that are written anew, which takes as long as they are large.
+        locks: that the transaction holds at its end; allowed: max_locks_per_transaction of the target, None unknown.
+        rows: {rule: number of rows that break it now}; those that a statement before may still mend are among them.
+        unknown: rules that cannot be asked of the target as it is now.
+    """
+
+    before: str
+    after: str
+    steps: list[tuple[str, Step]]
+    rewrites: list[str]
+    locks: int
+    allowed: int | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def plan(project: Project, history: History, start: int, major: int) -> Plan:
+    """The plan from release number ``start`` to the newest of ``history``, worked out in a scratch database."""
+    newest = history.newest
+    assert newest is not None
+    if start > newest.number:
+        raise InvalidInput(f"release {start} is above {newest.label}: releases are not taken back.")
+    later = history.releases[start:]
+    steps = [(release.label, step) for release in later for step in release.steps_for(major)]
+    with project.scratch(major) as made, closing(connect(made.settings)) as connection:
+        install_records(connection, history.at(start), history.schemas, make_roles=made.embedded)
+        connection.autocommit = False
+        rewrites, locks = _run([step for _, step in steps], connection, history.schemas)
+    return Plan(history.releases[start - 1].label, newest.label, steps, rewrites, locks)
+
+
+def _run(steps: Sequence[Step], connection: pg.connection, schemas: Sequence[str]) -> tuple[list[str], int]:
+    executor = Executor(connection, schemas)
+    with connection.cursor() as cursor:
+        found: dict[str, None] = {}
+        for step in steps:
+            before = _storage(cursor, schemas)
+            executor.run(step)
+            after = _storage(cursor, schemas)
+            found |= {name: None for name, node in before.items() if after.get(name, node) != node}
+        cursor.execute(_LOCKS)
+        row = cursor.fetchone()
+    return list(found), row[0] if row else 0
+
+
+def _storage(cursor: pg.cursor, schemas: Sequence[str]) -> dict[str, int]:
+    cursor.execute(_STORAGE, [list(schemas)])
+    return dict(cursor.fetchall())
+
+
+def ask(made: Plan, session: Session) -> None:
+    """Ask the target for the rows in the way of a plan, and how many locks a transaction may hold."""
+    made.allowed = session.execute(_ALLOWED)[0][0]
+    for check in dict.fromkeys(step.check for _, step in made.steps if step.check):
+        session.execute("begin read only")
+        try:
+            rows = session.send(_ROWS.format(check.rows))[0][0]
+            made.rows |= {check.rule: rows} if rows else {}
+        except ServerError as error:
+            if error.error.pgcode not in MISSING:
+                raise
+            made.unknown.append(check.rule)  # a column or table that an earlier release of the plan makes
+        finally:
+            session.rollback()
+
+
+def current(session: Session, history: History) -> int:
+    """The number of the release that the target has. Raises Refused when it has none."""
+    found = Log(session, history.module, history.schemas, only_read=True).current()
+    if found is None:
+        raise Refused(f"the database has no release of {history.module}. Say --from, or `dbt-cicd schema install`.")
+    return found.number
+
+
+def newest_major() -> int:
+    """Of the servers that scratch databases can be made on without a target."""
+    return max(embedded.majors(), default=max(embedded.BUNDLED))

@@ -1,0 +1,144 @@
+"""Make a release: install the sources, work out the transition from the release before, and prove both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import psycopg2.extensions as pg
+
+from dbt_cicd_toolkit.errors import InvalidInput, Refused
+from dbt_cicd_toolkit.postgres import embedded
+from dbt_cicd_toolkit.postgres.session import OLDEST
+from dbt_cicd_toolkit.schema import fingerprint, objects, records, sources
+from dbt_cicd_toolkit.schema.executor import Executor
+from dbt_cicd_toolkit.schema.install import connect, install_records
+from dbt_cicd_toolkit.schema.project import Project
+from dbt_cicd_toolkit.schema.records import History, Record, Release
+from dbt_cicd_toolkit.schema.sources import Source
+from dbt_cicd_toolkit.schema.step import Step
+from dbt_cicd_toolkit.schema.transition import Planner
+from dbt_cicd_toolkit.versions import parse as parse_version
+
+Tell = Callable[[str], None]
+_REQUIRES = "say in a line `-- @requires NAME` before a source what it needs that the server cannot see"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the next release would be: its objects, and by server major the transition to it and what is seen there."""
+
+    objects: Mapping[str, Record]
+    steps: Mapping[str, tuple[Step, ...]]
+    fingerprint: Mapping[str, Mapping[str, fingerprint.Mark]]
+
+
+def release(project: Project, label: str, tell: Tell, *, dry_run: bool = False) -> Release:
+    """Make the next release of the sources and write its file.
+
+    Raises:
+        InvalidInput: the label, a source or a delta is malformed.
+        Refused: the transition from the release before cannot be worked out; the message has the delta to enter.
+        Differs: a file was changed after it was released.
+    """
+    history = project.history
+    _check_label(history, label)
+    draft = work_out(project, history, tell)
+    before = history.newest
+    if (
+        before
+        and not any(draft.steps.values())
+        and all(record.first <= before.number for record in draft.objects.values())
+    ):
+        raise Refused(f"nothing has changed since release {before.label}. Nothing was done.")
+    for step in next(iter(draft.steps.values()), ()):
+        if step.kind == "drop" and step.check:
+            tell(f"{step.check.rule}; an upgrade is refused where it has rows")
+    number = len(history.releases) + 1
+    deltas = tuple(line.text for line in project.deltas.open)
+    changed = {
+        major: records.difference(history.fingerprint(number - 1, int(major)) or {}, marks)
+        for major, marks in draft.fingerprint.items()
+    }
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = history.with_release(Release(number, label, date, deltas, draft.steps, changed), draft.objects)
+    if not dry_run:
+        project.write(made)
+    return made.releases[-1]
+
+
+def _check_label(history: History, label: str) -> None:
+    version = parse_version(label)
+    for release in history.releases:
+        if release.label == label:
+            raise Refused(f"release {label} was made on {release.date}. Released is released: take the next number.")
+    if history.newest and parse_version(history.newest.label) >= version:
+        raise InvalidInput(f"{label} is not above {history.newest.label}, the last release. Take a higher one.")
+
+
+def work_out(project: Project, history: History, tell: Tell) -> Draft:
+    """Install the sources in scratch databases, on every server there is, and plan the transition, see release()."""
+    found = sources.read(project.objects)
+    tell(f"installing {len(found)} sources")
+    drafts = {major: _work_out(project, history, found, major) for major in sorted(_majors(project))}
+    objects_, _, _ = next(iter(drafts.values()))
+    steps: dict[str, tuple[Step, ...]] = {}
+    for major, (_, planned, _) in drafts.items():
+        if not steps:
+            steps[str(OLDEST)] = planned  # nothing is known of older ones, and they are not asked to differ
+        elif planned != list(steps.values())[-1]:
+            steps[str(major)] = planned
+    return Draft(
+        objects_, steps if history.newest else {}, {str(major): marks for major, (_, _, marks) in drafts.items()}
+    )
+
+
+def _work_out(
+    project: Project, history: History, found: Sequence[Source], major: int
+) -> tuple[Mapping[str, Record], tuple[Step, ...], Mapping[str, fingerprint.Mark]]:
+    with ExitStack() as stack:
+        scratches = [stack.enter_context(project.scratch(major)) for _ in range(3 if history.newest else 2)]
+        own = scratches[0].embedded
+        new, again, *others = [stack.enter_context(closing(connect(each.settings))) for each in scratches]
+        installed = objects.install(new, found, history.schemas, make_roles=own)
+        made = records.records_of(installed, history)
+        marks = fingerprint.read(new, history.schemas)
+        try:
+            install_records(again, made, history.schemas, make_roles=own)
+        except Refused as error:
+            raise Refused(f"{error}\nThat is in the order of their dependencies; {_REQUIRES}.") from error
+        if lines := fingerprint.differences(marks, fingerprint.read(again, history.schemas)):
+            raise Refused(
+                f"installed in the order of their dependencies the sources make something else; {_REQUIRES}:\n  - "
+                + "\n  - ".join(lines)
+            )
+        if history.newest is None:
+            return made, (), marks
+        (old,) = others
+        _bring(old, history, major, own)
+        places = {each.key: each.source for each in installed}
+        before = history.at(history.newest.number)
+        return made, tuple(Planner(old, history.schemas, before, made, places, new, project.deltas.open).plan()), marks
+
+
+def _bring(old: pg.connection, history: History, major: int, make_roles: bool) -> None:
+    """To the newest release, in the one transaction that goes on: the first release, and every transition since.
+
+    What works there works from every release: no upgrade has more in its transaction.
+    """
+    install_records(old, history.at(1), history.schemas, make_roles=make_roles)
+    old.autocommit = False
+    executor = Executor(old, history.schemas)
+    for earlier in history.releases[1:]:
+        for step in earlier.steps_for(major):
+            executor.run(step)
+
+
+def _majors(project: Project) -> list[int]:
+    """Of the servers to work on: those of the embedded ones, or that of --scratch-url, or of the target."""
+    if not project.scratch_url and (majors := embedded.majors()):
+        return majors
+    with project.connect("release") as session:
+        return [session.major]

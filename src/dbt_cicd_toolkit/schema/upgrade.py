@@ -1,0 +1,249 @@
+"""Install a release, or take a database to any later one: one transaction, proven before it commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg2
+
+from dbt_cicd_toolkit.errors import Differs, Refused
+from dbt_cicd_toolkit.postgres.session import ConnectionLost, ServerError, Session, error_text
+from dbt_cicd_toolkit.schema import fingerprint, foresee, managed
+from dbt_cicd_toolkit.schema.executor import Executor
+from dbt_cicd_toolkit.schema.fingerprint import Mark
+from dbt_cicd_toolkit.schema.installed import Current, Log, PostJournal
+from dbt_cicd_toolkit.schema.objects import settings
+from dbt_cicd_toolkit.schema.records import History, Release
+from dbt_cicd_toolkit.schema.step import Step
+
+Tell = Callable[[str], None]
+Reference = Callable[[History, int], Mapping[str, Mark]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: from which release (None: from nothing) to which; ``steps`` that were run; what the database has
+    beyond the release."""
+
+    before: Current | None
+    release: Release
+    steps: Sequence[Step]
+    additions: Sequence[str]
+
+
+def install(session: Session, history: History, reference: Reference, tell: Tell) -> Done:
+    """Make all objects of the newest release of ``history`` in a database whose managed schemas are empty.
+
+    Raises Refused, and nothing was done.
+    """
+    return _Run(session, history, reference, tell).install()
+
+
+def upgrade(session: Session, history: History, reference: Reference, tell: Tell, *, strict: bool = False) -> Done:
+    """Take a database to the newest release of ``history``.
+
+    Args:
+        session: on the database; the lock is taken here.
+        history: of the file of the release that is wanted.
+        reference: what a server of a major that the release did not see shows of it.
+        strict: refuse what the database has beyond its release.
+    Raises:
+        Differs: the database, or its release, is not what was released.
+        Refused: anything else stands in the way. Nothing was done in either case.
+    """
+    return _Run(session, history, reference, tell).upgrade(strict)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "".join(f"\n  - {line}" for line in lines)
+
+
+class _Run:
+    def __init__(self, session: Session, history: History, reference: Reference, tell: Tell) -> None:
+        self.session = session
+        self.history = history
+        self.reference = reference
+        self.tell = tell
+        self.log = Log(session, history.module, history.schemas)
+        newest = history.newest
+        assert newest is not None
+        self.target: Release = newest
+        self._references: dict[int, Mapping[str, Mark]] = {}
+
+    def install(self) -> Done:
+        with self.session.lock(self.tell):
+            current = self.log.current()
+            if current:
+                raise Refused(
+                    f"the database has release {current.label} of {self.history.module} already. Nothing was done. "
+                    "Go on with `dbt-cicd schema upgrade`."
+                )
+            managed.refuse(self.session, self.history.schemas, self.log)
+            found = self._read()
+            taken = sorted(found.keys() - {f"schema {name}" for name in self._schema_names()})
+            if taken:
+                raise Refused(
+                    f"the schemas of {self.history.module} are not empty: {len(taken)} objects, {taken[0]} for one. "
+                    "Nothing was done. Install into an empty database."
+                )
+            steps = [Step(record.plain, "create", key) for key, record in self.history.at(self.target.number).items()]
+            steps = [step for step in steps if not self._there(step)]
+            return self._commit("install", None, steps, {})
+
+    def upgrade(self, strict: bool) -> Done:
+        with self.session.lock(self.tell):
+            current = self.log.current()
+            if current is None:
+                raise Refused(
+                    f"the database has no release of {self.history.module}. Nothing was done. Begin with "
+                    "`dbt-cicd schema install`."
+                )
+            self._refuse_other(current)
+            self._after(self.history.releases[current.number - 1], current.post)
+            wanted = self._reference(current.number)
+            found = self._read()
+            beyond = fingerprint.additions(wanted, found)
+            if current.number == self.target.number:
+                return Done(current, self.target, [], beyond)
+            managed.refuse(self.session, self.history.schemas, self.log)
+            if lines := fingerprint.differences(wanted, found):
+                raise Differs(
+                    f"the database is not release {current.label} as it was released, {len(lines)} differences:"
+                    f"{_listed(lines)}\nNothing was done. Put it back and run again."
+                )
+            if strict and beyond:
+                raise Refused(f"--strict: the database has beyond release {current.label}:{_listed(beyond)}")
+            later = self.history.releases[current.number :]
+            steps = [step for release in later for step in release.steps_for(self.session.major)]
+            return self._commit("upgrade", current, steps, found)
+
+    def _refuse_other(self, current: Current) -> None:
+        if current.number > self.target.number:
+            raise Refused(
+                f"the database has release {current.label}, which is above {self.target.label}. Nothing was done: "
+                "releases are not taken back."
+            )
+        known = self.history.releases[current.number - 1]
+        if known.hash != current.hash:
+            raise Differs(
+                f"the database has a release {current.label} of {self.history.module} that is not the one in the files "
+                f"(hash {current.hash[:12]}, there {known.hash[:12]}). Nothing was done."
+            )
+
+    def _commit(self, action: str, current: Current | None, steps: Sequence[Step], found: Mapping[str, Mark]) -> Done:
+        def attempt() -> Done:
+            return self._attempt(action, current, steps, found)
+
+        try:
+            done = self.session.retrying(attempt, self.tell)
+        except ConnectionLost as error:
+            self.session.reconnect(self.tell)
+            now = self.log.current()
+            if now is None or now.hash != self.target.hash:
+                raise Refused(f"{error}. The log was looked up: nothing was done. Run it again.") from error
+            self.tell(f"the log was looked up: release {now.label} was committed")
+            done = Done(current, self.target, steps, [])
+        except (psycopg2.Error, ServerError) as error:
+            self.session.rollback()
+            said = error.error if isinstance(error, ServerError) else error
+            raise Refused(f"{error_text(said)}\nEverything was rolled back.") from error
+        except BaseException:
+            self.session.rollback()
+            raise
+        self._after(self.target, [step.sql for step in self._postponed(steps)])
+        return done
+
+    def _attempt(self, action: str, current: Current | None, steps: Sequence[Step], found: Mapping[str, Mark]) -> Done:
+        self.session.begin()
+        self.session.be_ourselves()
+        executor = Executor(self.session.connection, self.history.schemas, self.tell)
+        before = self._reference(current.number) if current else {}
+        reference = self._reference(self.target.number)
+        foresee.refuse(executor, steps, before, reference)
+        later = self._postponed(steps)
+        for step in steps:
+            if step not in later:
+                self._run(executor, step)
+        executor.finish()
+        changed = {step.object for step in steps}
+        for identity, sql in fingerprint.view_options(before, found, reference):
+            if identity in changed:
+                self.session.execute(sql)
+        built_later = {step.object for step in later}
+        wanted = {identity: mark for identity, mark in reference.items() if identity not in built_later}
+        now = self._read()
+        if lines := fingerprint.differences(wanted, now):
+            raise Refused(
+                f"the result is not release {self.target.label}, {len(lines)} differences:{_listed(lines)}\n"
+                "Everything was rolled back."
+            )
+        lost = sorted(fingerprint.undeclared(found, before).keys() - now.keys() - executor.gone)
+        if lost:
+            raise Refused(
+                f"objects that no release declares would be gone:{_listed(lost)}\nDrop them, or write them into the "
+                "sources. Everything was rolled back."
+            )
+        create = "" if self.log.exists() else f"{self.log.create()}; "
+        detail = {"steps": len(steps), "post": [step.sql for step in later]}
+        self.session.commit(create + self.log.append(action, self.target, current, detail))
+        return Done(current, self.target, steps, fingerprint.additions(wanted, now))
+
+    def _postponed(self, steps: Sequence[Step]) -> list[Step]:
+        """What is run after the COMMIT: unless a later release has it otherwise, for then it is needed before."""
+        objects = [step.object for step in steps]
+        return [step for step in steps if step.kind == "post" and objects.count(step.object) == 1]
+
+    def _after(self, release: Release, statements: Sequence[str]) -> None:
+        """Run what a release has for after its COMMIT, or go on with it where a run died."""
+        if not statements:
+            return
+        from dbt_cicd_toolkit.postgres import runner
+        from dbt_cicd_toolkit.postgres.script import split
+
+        journal = PostJournal(self.log, release)
+        script = split(";\n".join([settings(self.history.schemas), *statements]), journal.name)
+        self.tell(f"release {release.label} is committed; now {'; '.join(' '.join(sql.split()) for sql in statements)}")
+        begun = bool(journal.steps())
+        runner.run(
+            self.session, script, journal, lambda: self.log.append("post", release, None, {}), self.tell, begun=begun
+        )
+
+    def _run(self, executor: Executor, step: Step) -> None:
+        try:
+            executor.run(step)
+        except psycopg2.Error as error:
+            self.session.raise_if_lost(error)
+            if error.pgcode is None or error.pgcode.startswith(("40", "55")):
+                raise
+            raise Refused(
+                f"{step.object}: {error_text(error)}\n  in: {step.sql}\nEverything was rolled back."
+            ) from error
+
+    def _reference(self, number: int) -> Mapping[str, Mark]:
+        if number not in self._references:
+            known = self.history.fingerprint(number, self.session.major)
+            if known is None:
+                known = dict(self.reference(self.history.until(number), self.session.major))
+            self._references[number] = known
+        return self._references[number]
+
+    def _read(self) -> dict[str, Mark]:
+        try:
+            return fingerprint.read(self.session.connection, self.history.schemas)
+        except psycopg2.Error as error:
+            self.session.raise_if_lost(error)
+            raise ServerError(error) from error
+
+    def _schema_names(self) -> list[str]:
+        rows = self.session.execute(
+            "select quote_ident(nspname) from pg_namespace where nspname = any(%s)", [list(self.history.schemas)]
+        )
+        return [row[0] for row in rows]
+
+    def _there(self, step: Step) -> bool:
+        """A schema or an extension that somebody made before is taken as it is."""
+        kind, _, name = step.object.partition(" ")
+        if kind == "extension":
+            return bool(self.session.execute("select 1 from pg_extension where quote_ident(extname) = %s", [name]))
+        return kind == "schema" and name in self._schema_names()
