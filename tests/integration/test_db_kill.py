@@ -187,6 +187,7 @@ def test_the_server_crashes_at_every_message_of_a_migration(tmp_path: Path, laun
             wire.expect(None, number, MOMENTS[number % 3], crash)
             assert launcher.go() in (0, 1), ((db.path / "output.txt").read_text(), number)
             wire.expect()
+            embedded.stop(directory)  # waits for the dying server, which else could still be taken for a running one
             embedded.start(directory)
             consistent(db, tables)
             db.sql("delete from dbt_cicd.dbt_cicd_migration_log where action = 'catalog'")

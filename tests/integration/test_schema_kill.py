@@ -220,6 +220,7 @@ def test_the_server_crashes(make_schema: MakeSchema, launcher: Launcher, tmp_pat
             wire.expect(None, number, "answered" if number % 2 else "sent", crash)
             assert launcher.go() in (0, 1), (number, upgrades.output.read_text())
             wire.expect()
+            embedded.stop(directory)  # waits for the dying server, which else could still be taken for a running one
             embedded.start(directory, major=18)
             if number < commit:
                 assert upgrades.state(database) == upgrades.before
