@@ -649,7 +649,6 @@ USES = {
 @once
 @pytest.mark.parametrize("use", USES)
 def test_a_new_enum_value_that_is_used_at_once(make_schema: MakeSchema, use: str) -> None:
-    """An upgrade is one transaction: in it, and over two releases, which may be upgraded in one go."""
     more, deltas = USES[use]
     project = released(make_schema, "shop", Stage(ENUM.format(values="'a'", more=");")))
     project.write({"objects.sql": ENUM.format(values="'a', 'b'", more=more)})
@@ -657,19 +656,43 @@ def test_a_new_enum_value_that_is_used_at_once(make_schema: MakeSchema, use: str
         project.done("delta", delta)
     message = refused(project, 1, "release", "2.0.0")
     assert '"b"' in message
-    assert "enum" in message
+    assert "can be used from the next release on" in message
 
 
 @once
-@pytest.mark.parametrize("use", ["default", "update"])
+@pytest.mark.parametrize("use", USES)
 def test_a_new_enum_value_that_a_later_release_uses(make_schema: MakeSchema, use: str) -> None:
+    """From 1.0.0 in two transactions, of which the first ends where the value is; from 2.0.0 and 3.0.0 in one."""
     more, deltas = USES[use]
     values = ("'a'", "'a', 'b'")
-    project = released(make_schema, "shop", *(Stage(ENUM.format(values=each, more=");")) for each in values))
-    project.write({"objects.sql": ENUM.format(values="'a', 'b'", more=more)})
-    for delta in deltas:
-        project.done("delta", delta)
-    assert 'unsafe use of new value "b" of enum type' in refused(project, 1, "release", "3.0.0")
+    plain = [ENUM.format(values=each, more=");") for each in values]
+    uses = ENUM.format(values=values[1], more=more)
+    noted = f"{uses} comment on schema shop is 'noted';"
+    project = released(make_schema, "shop", *map(Stage, plain), Stage(uses, deltas), Stage(noted))
+    assert project.done("plan", "--from", "1.0.0", "--json").json["commits"] == ["2.0.0", "4.0.0"]
+    assert project.done("plan", "--from", "2.0.0", "--json").json["commits"] == ["4.0.0"]
+    fresh = project.structure(installed(project, label="4.0.0"), "shop")
+    for start, runs in (("1.0.0", ["2.0.0", "4.0.0"]), ("2.0.0", ["4.0.0"]), ("3.0.0", ["4.0.0"])):
+        database = installed(project, label=start)
+        project.done("upgrade", database=database)
+        assert project.structure(database, "shop") == fresh
+        assert [label for action, label, _ in project.databases.rows(database, _LOG) if action == "upgrade"] == runs
+
+
+def test_a_transaction_that_fails_after_another(make_schema: MakeSchema) -> None:
+    """The database is whole at the release where the first one ended, and the message says so."""
+    plain = [ENUM.format(values=each, more=");") for each in ("'a'", "'a', 'b'")]
+    last = ENUM.format(values="'a', 'b'", more=" default 'b', n integer not null);")
+    project = released(make_schema, "shop", *map(Stage, plain), Stage(last, ("t add n 'integer not null' (1 / id)",)))
+    database = installed(project, "insert into shop.t values (0, 'a')")
+    result = project.schema("upgrade", database=database)
+    assert result.code == 1
+    assert "division by zero" in result.err
+    assert "has release 2.0.0 now, and is whole" in result.err
+    assert project.done("check", "--json", database=database).json["release"] == "2.0.0"
+    project.databases.execute(database, "update shop.t set id = 1")
+    project.done("upgrade", database=database)
+    assert project.databases.rows(database, "select s::text, n from shop.t") == [("a", 1)]
 
 
 # The fingerprint

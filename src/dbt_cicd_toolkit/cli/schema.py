@@ -157,12 +157,19 @@ def release(label: str, dry_run: bool, project: Project, output_format: str) -> 
     with project.exclusive():
         made = make(project, label, tell, dry_run=dry_run)
     path = project.release_file(made)
-    value = {"release": made.number, "label": made.label, "file": str(path), "steps": asdict(made)["steps"]}
+    value = {
+        "release": made.number,
+        "label": made.label,
+        "apart": made.apart,
+        "file": str(path),
+        "steps": asdict(made)["steps"],
+    }
     steps = "".join(
         f"{'' if major == next(iter(made.steps)) else f'on PostgreSQL {major} and later:' + chr(10)}{_steps(each)}"
         for major, each in made.steps.items()
     )
-    text = f"release {made.number}, {made.label}: {path}\n{steps}"
+    apart = "uses a new value of an enum: an upgrade from further back commits the releases before it first\n"
+    text = f"release {made.number}, {made.label}: {path}\n{apart if made.apart else ''}{steps}"
     show(value, text.rstrip(), output_format)
 
 
@@ -306,6 +313,7 @@ def _show_plan(project: Project, start: str | None, label: str | None, output_fo
             planning.ask(made, session)
     lines = [f"{made.before} → {made.after}: {len(made.steps)} statements"]
     lines += [f"  {release} {step.kind}: {' '.join(step.sql.split())}" for release, step in made.steps]
+    lines += [f"commits at {label}: the next needs a value that an enum gets there" for label in made.commits[:-1]]
     lines += [f"written anew: {name}" for name in made.rewrites]
     lines += [f"rows in the way: {rows} break {rule}" for rule, rows in made.rows.items()]
     lines += [f"not known yet: {rule}" for rule in made.unknown]

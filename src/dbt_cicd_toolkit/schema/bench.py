@@ -18,6 +18,9 @@ from dbt_cicd_toolkit.schema.keep import address
 from dbt_cicd_toolkit.schema.objects import MISSING
 from dbt_cicd_toolkit.schema.step import Step
 
+_LATER = (
+    "\nA new value of an enum can be used from the next release on: make a release that has it, then one that uses it."
+)
 _BOUND = {errorcodes.DEPENDENT_OBJECTS_STILL_EXIST, errorcodes.FEATURE_NOT_SUPPORTED}
 
 
@@ -33,6 +36,7 @@ class Bench:
         self.schemas = tuple(schemas)
         self.cursor = connection.cursor()
         self.steps: list[Step] = []
+        self.uncommitted = False  # something was refused because it needs what was not committed yet
         self._executor = Executor(connection, schemas)
         self._make_missing = make_missing
 
@@ -43,6 +47,7 @@ class Bench:
             self._executor.run(step)
         except psycopg2.Error as error:
             self.cursor.execute("rollback to savepoint dbt_cicd_step")
+            self.uncommitted = self.uncommitted or error.pgcode == errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE
             return error
         self.cursor.execute("release savepoint dbt_cicd_step")
         self.steps.append(step)
@@ -68,7 +73,7 @@ class Bench:
             self._unbind(step)
             error = self.attempt(step)
         if error:
-            raise Refused(f"{place}: {error_text(error)}\n  in: {step.sql}")
+            raise Refused(f"{place}: {error_text(error)}\n  in: {step.sql}{later(error)}")
 
     def _unbind(self, step: Step) -> None:
         """Drop what depends on the object of a step, or on its columns. The sources have all that is to come back."""
@@ -83,3 +88,9 @@ class Bench:
     def describe(self) -> dict[str, str]:
         """catalog.describe() of the managed schemas as they are now."""
         return catalog.describe(self.connection, Selection(schemas=self.schemas))
+
+
+def later(error: psycopg2.Error) -> str:
+    """What to do when a statement needs a value that an enum does not have yet, or has not for good; else nothing."""
+    unknown = error.pgcode == errorcodes.INVALID_TEXT_REPRESENTATION and "enum" in str(error).lower()
+    return _LATER if unknown or error.pgcode == errorcodes.UNSAFE_NEW_ENUM_VALUE_USAGE else ""

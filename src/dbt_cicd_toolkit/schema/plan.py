@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import psycopg2.extensions as pg
 
@@ -35,8 +36,10 @@ class Plan:
 
     Attributes:
         steps: (label of the release it leads to, statement).
+        commits: the labels at which a transaction ends, ``after`` the last.
         rewrites: tables that are written anew, which takes as long as they are large.
-        locks: that the transaction holds at its end; allowed: max_locks_per_transaction of the target, None unknown.
+        locks: that one of the transactions holds at its end, at most; allowed: max_locks_per_transaction of the target,
+            None unknown.
         rows: {rule: number of rows that break it now}; those that a statement before may still mend are among them.
         unknown: rules that cannot be asked of the target as it is now.
     """
@@ -44,6 +47,7 @@ class Plan:
     before: str
     after: str
     steps: list[tuple[str, Step]]
+    commits: list[str]
     rewrites: list[str]
     locks: int
     allowed: int | None = None
@@ -59,25 +63,34 @@ def plan(project: Project, history: History, start: int, major: int) -> Plan:
         raise InvalidInput(f"release {start} is above {newest.label}: releases are not taken back.")
     later = history.releases[start:]
     steps = [(release.label, step) for release in later for step in release.steps_for(major)]
+    ends = history.commits(start)
+    parts = [history.transition(begin, end, major) for begin, end in pairwise([start, *ends])]
     with project.scratch(major) as made, closing(connect(made.settings)) as connection:
         install_records(connection, history.at(start), history.schemas, make_roles=made.embedded)
         connection.autocommit = False
-        rewrites, locks = _run([step for _, step in steps], connection, history.schemas)
-    return Plan(history.releases[start - 1].label, newest.label, steps, rewrites, locks)
+        rewrites, locks = _run(parts, connection, history.schemas)
+    commits = [history.releases[end - 1].label for end in ends]
+    return Plan(history.releases[start - 1].label, newest.label, steps, commits, rewrites, locks)
 
 
-def _run(steps: Sequence[Step], connection: pg.connection, schemas: Sequence[str]) -> tuple[list[str], int]:
-    executor = Executor(connection, schemas)
+def _run(
+    transactions: Sequence[Sequence[Step]], connection: pg.connection, schemas: Sequence[str]
+) -> tuple[list[str], int]:
+    found: dict[str, None] = {}
+    locks = 0
     with connection.cursor() as cursor:
-        found: dict[str, None] = {}
-        for step in steps:
-            before = _storage(cursor, schemas)
-            executor.run(step)
-            after = _storage(cursor, schemas)
-            found |= {name: None for name, node in before.items() if after.get(name, node) != node}
-        cursor.execute(_LOCKS)
-        row = cursor.fetchone()
-    return list(found), row[0] if row else 0
+        for steps in transactions:
+            executor = Executor(connection, schemas)
+            for step in steps:
+                before = _storage(cursor, schemas)
+                executor.run(step)
+                after = _storage(cursor, schemas)
+                found |= {name: None for name, node in before.items() if after.get(name, node) != node}
+            cursor.execute(_LOCKS)
+            row = cursor.fetchone()
+            locks = max(locks, row[0] if row else 0)
+            connection.commit()
+    return list(found), locks
 
 
 def _storage(cursor: pg.cursor, schemas: Sequence[str]) -> dict[str, int]:

@@ -66,6 +66,7 @@ class Release:
         deltas: the declared lines.
         steps: the transition from the release before, proven; of the first none. {server major: statements for that
             one and later ones}, because servers name not-null constraints since 18, and tell them by it.
+        apart: the transition needs what an earlier one did to be committed: a new value of an enum.
         fingerprint: {server major: {identity: Mark, or None where the identity is no longer}}, only what differs.
         hash: SHA-256 over all of it, its objects and the release before.
     """
@@ -76,6 +77,7 @@ class Release:
     deltas: tuple[str, ...]
     steps: Mapping[str, tuple[Step, ...]]
     fingerprint: Mapping[str, Mapping[str, Mark | None]]
+    apart: bool = False
     hash: str = ""
 
     def steps_for(self, major: int) -> tuple[Step, ...]:
@@ -101,6 +103,15 @@ class History:
     def at(self, number: int) -> dict[str, Record]:
         """{key: record} of the objects that a release has, in an order in which they can be made."""
         return in_order(record for record in self.records if record.first <= number <= record.last)
+
+    def transition(self, start: int, end: int, major: int) -> list[Step]:
+        """The steps from release number ``start`` to ``end`` on a server of this major."""
+        return [step for release in self.releases[start:end] for step in release.steps_for(major)]
+
+    def commits(self, start: int) -> list[int]:
+        """The numbers of the releases at which an upgrade from release number ``start`` to the newest commits."""
+        between = [release.number - 1 for release in self.releases[start + 1 :] if release.apart]
+        return [*between, len(self.releases)]
 
     def until(self, number: int) -> History:
         """The history as it was when that release was made."""

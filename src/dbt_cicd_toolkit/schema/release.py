@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 
 import psycopg2.extensions as pg
 
@@ -33,6 +34,7 @@ class Draft:
     objects: Mapping[str, Record]
     steps: Mapping[str, tuple[Step, ...]]
     fingerprint: Mapping[str, Mapping[str, fingerprint.Mark]]
+    apart: bool  # see Release
 
 
 def release(project: Project, label: str, tell: Tell, *, dry_run: bool = False) -> Release:
@@ -63,7 +65,7 @@ def release(project: Project, label: str, tell: Tell, *, dry_run: bool = False) 
         for major, marks in draft.fingerprint.items()
     }
     date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = history.with_release(Release(number, label, date, deltas, draft.steps, changed), draft.objects)
+    made = history.with_release(Release(number, label, date, deltas, draft.steps, changed, draft.apart), draft.objects)
     if not dry_run:
         project.write(made)
     return made.releases[-1]
@@ -83,21 +85,24 @@ def work_out(project: Project, history: History, tell: Tell) -> Draft:
     found = sources.read(project.objects)
     tell(f"installing {len(found)} sources")
     drafts = {major: _work_out(project, history, found, major) for major in sorted(_majors(project))}
-    objects_, _, _ = next(iter(drafts.values()))
+    made = next(iter(drafts.values()))[0]
     steps: dict[str, tuple[Step, ...]] = {}
-    for major, (_, planned, _) in drafts.items():
+    for major, (_, _, planned, _) in drafts.items():
         if not steps:
             steps[str(OLDEST)] = planned  # nothing is known of older ones, and they are not asked to differ
         elif planned != list(steps.values())[-1]:
             steps[str(major)] = planned
     return Draft(
-        objects_, steps if history.newest else {}, {str(major): marks for major, (_, _, marks) in drafts.items()}
+        made,
+        steps if history.newest else {},
+        {str(major): marks for major, (_, marks, _, _) in drafts.items()},
+        any(apart for _, _, _, apart in drafts.values()),
     )
 
 
 def _work_out(
     project: Project, history: History, found: Sequence[Source], major: int
-) -> tuple[Mapping[str, Record], tuple[Step, ...], Mapping[str, fingerprint.Mark]]:
+) -> tuple[Mapping[str, Record], Mapping[str, fingerprint.Mark], tuple[Step, ...], bool]:
     with ExitStack() as stack:
         scratches = [stack.enter_context(project.scratch(major)) for _ in range(3 if history.newest else 2)]
         own = scratches[0].embedded
@@ -115,24 +120,45 @@ def _work_out(
                 + "\n  - ".join(lines)
             )
         if history.newest is None:
-            return made, (), marks
+            return made, marks, (), False
         (old,) = others
         _bring(old, history, major, own)
         places = {each.key: each.source for each in installed}
         before = history.at(history.newest.number)
-        return made, tuple(Planner(old, history.schemas, before, made, places, new, project.deltas.open).plan()), marks
+
+        def planner() -> Planner:
+            return Planner(old, history.schemas, before, made, places, new, project.deltas.open)
+
+        steps, apart = _plan(old, planner)
+        return made, marks, tuple(steps), apart
+
+
+def _plan(old: pg.connection, planner: Callable[[], Planner]) -> tuple[list[Step], bool]:
+    """The transition, and whether it works only when the transitions before are committed."""
+    together = planner()
+    with old.cursor() as cursor:
+        cursor.execute("savepoint dbt_cicd_together")
+        try:
+            return together.plan(), False
+        except Refused:
+            if not together.bench.uncommitted:
+                raise
+        cursor.execute("rollback to savepoint dbt_cicd_together")
+    old.commit()
+    return planner().plan(), True
 
 
 def _bring(old: pg.connection, history: History, major: int, make_roles: bool) -> None:
     """To the newest release, in the one transaction that goes on: the first release, and every transition since.
 
-    What works there works from every release: no upgrade has more in its transaction.
+    What works there works from every release: no upgrade has more in a transaction.
     """
     install_records(old, history.at(1), history.schemas, make_roles=make_roles)
     old.autocommit = False
-    executor = Executor(old, history.schemas)
-    for earlier in history.releases[1:]:
-        for step in earlier.steps_for(major):
+    for start, end in pairwise([1, *history.commits(1)]):
+        old.commit()
+        executor = Executor(old, history.schemas)
+        for step in history.transition(start, end, major):
             executor.run(step)
 
 

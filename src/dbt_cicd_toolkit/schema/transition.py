@@ -19,7 +19,7 @@ from dbt_cicd_toolkit.postgres.catalog import Selection
 from dbt_cicd_toolkit.postgres.reader import Reader
 from dbt_cicd_toolkit.postgres.session import error_text, identifier
 from dbt_cicd_toolkit.schema import declared, fingerprint, tables, unique_index
-from dbt_cicd_toolkit.schema.bench import Bench
+from dbt_cicd_toolkit.schema.bench import Bench, later
 from dbt_cicd_toolkit.schema.changes import changes
 from dbt_cicd_toolkit.schema.delta_file import Line
 from dbt_cicd_toolkit.schema.dependents import dependents
@@ -142,7 +142,7 @@ class Planner:
             self._drop_removed(bound=True)
             error = self.bench.attempt(step)
         if error and not (early and error.pgcode in MISSING | _TAKEN):
-            raise Refused(f"{record.key}: {error_text(error)}")
+            raise Refused(f"{record.key}: {error_text(error)}{later(error)}")
 
     def _differs(self, key: str, found: Mapping[str, str]) -> bool:
         """Whether or not its source was changed: a view over select * has the columns of what it selects from."""

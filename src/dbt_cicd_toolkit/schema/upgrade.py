@@ -1,4 +1,7 @@
-"""Install a release, or take a database to any later one: one transaction, proven before it commits."""
+"""Install a release, or take a database to any later one, in one transaction, proven before it commits.
+
+A release that needs what an earlier one must have committed (a new value of an enum) begins another one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 import psycopg2
 
-from dbt_cicd_toolkit.errors import Differs, Refused
+from dbt_cicd_toolkit.errors import Differs, Refused, ToolkitError
 from dbt_cicd_toolkit.postgres.session import ConnectionLost, ServerError, Session, error_text
 from dbt_cicd_toolkit.schema import fingerprint, foresee, managed
 from dbt_cicd_toolkit.schema.executor import Executor
@@ -89,7 +92,7 @@ class _Run:
                 )
             steps = [Step(record.plain, "create", key) for key, record in self.history.at(self.target.number).items()]
             steps = [step for step in steps if not self._there(step)]
-            return self._commit("install", None, steps, {})
+            return self._commit("install", None, self.target, steps, {})
 
     def upgrade(self, strict: bool) -> Done:
         with self.session.lock(self.tell):
@@ -114,9 +117,31 @@ class _Run:
                 )
             if strict and beyond:
                 raise Refused(f"--strict: the database has beyond release {current.label}:{_listed(beyond)}")
-            later = self.history.releases[current.number :]
-            steps = [step for release in later for step in release.steps_for(self.session.major)]
-            return self._commit("upgrade", current, steps, found)
+            return self._in_transactions(current, found)
+
+    def _in_transactions(self, start: Current, found: Mapping[str, Mark]) -> Done:
+        """One, and one more at each release that needs what was committed before it; each leaves a proven release."""
+        steps: list[Step] = []
+        current = start
+        for number in self.history.commits(start.number):
+            release = self.history.releases[number - 1]
+            part = self.history.transition(current.number, number, self.session.major)
+            try:
+                done = self._commit("upgrade", current, release, part, found)
+            except ToolkitError as error:
+                if current == start:
+                    raise
+                raise type(error)(f"{error}\nThe database has release {current.label} now, and is whole.") from error
+            steps += part
+            if number < self.target.number:
+                self.tell(f"release {release.label} is committed: the next needs a value that an enum has got there")
+                current, found = self._now(), self._read()
+        return Done(start, self.target, steps, done.additions)
+
+    def _now(self) -> Current:
+        current = self.log.current()
+        assert current is not None
+        return current
 
     def _refuse_other(self, current: Current) -> None:
         if current.number > self.target.number:
@@ -131,19 +156,21 @@ class _Run:
                 f"(hash {current.hash[:12]}, there {known.hash[:12]}). Nothing was done."
             )
 
-    def _commit(self, action: str, current: Current | None, steps: Sequence[Step], found: Mapping[str, Mark]) -> Done:
+    def _commit(
+        self, action: str, current: Current | None, target: Release, steps: Sequence[Step], found: Mapping[str, Mark]
+    ) -> Done:
         def attempt() -> Done:
-            return self._attempt(action, current, steps, found)
+            return self._attempt(action, current, target, steps, found)
 
         try:
             done = self.session.retrying(attempt, self.tell)
         except ConnectionLost as error:
             self.session.reconnect(self.tell)
             now = self.log.current()
-            if now is None or now.hash != self.target.hash:
+            if now is None or now.hash != target.hash:
                 raise Refused(f"{error}. The log was looked up: nothing was done. Run it again.") from error
             self.tell(f"the log was looked up: release {now.label} was committed")
-            done = Done(current, self.target, steps, [])
+            done = Done(current, target, steps, [])
         except (psycopg2.Error, ServerError) as error:
             self.session.rollback()
             said = error.error if isinstance(error, ServerError) else error
@@ -151,15 +178,17 @@ class _Run:
         except BaseException:
             self.session.rollback()
             raise
-        self._after(self.target, [step.sql for step in self._postponed(steps)])
+        self._after(target, [step.sql for step in self._postponed(steps)])
         return done
 
-    def _attempt(self, action: str, current: Current | None, steps: Sequence[Step], found: Mapping[str, Mark]) -> Done:
+    def _attempt(
+        self, action: str, current: Current | None, target: Release, steps: Sequence[Step], found: Mapping[str, Mark]
+    ) -> Done:
         self.session.begin()
         self.session.be_ourselves()
         executor = Executor(self.session.connection, self.history.schemas, self.tell)
         before = self._reference(current.number) if current else {}
-        reference = self._reference(self.target.number)
+        reference = self._reference(target.number)
         foresee.refuse(executor, steps, before, reference)
         later = self._postponed(steps)
         for step in steps:
@@ -175,7 +204,7 @@ class _Run:
         now = self._read()
         if lines := fingerprint.differences(wanted, now):
             raise Refused(
-                f"the result is not release {self.target.label}, {len(lines)} differences:{_listed(lines)}\n"
+                f"the result is not release {target.label}, {len(lines)} differences:{_listed(lines)}\n"
                 "Everything was rolled back."
             )
         lost = sorted(fingerprint.undeclared(found, before).keys() - now.keys() - executor.gone)
@@ -186,8 +215,8 @@ class _Run:
             )
         create = "" if self.log.exists() else f"{self.log.create()}; "
         detail = {"steps": len(steps), "post": [step.sql for step in later]}
-        self.session.commit(create + self.log.append(action, self.target, current, detail))
-        return Done(current, self.target, steps, fingerprint.additions(wanted, now))
+        self.session.commit(create + self.log.append(action, target, current, detail))
+        return Done(current, target, steps, fingerprint.additions(wanted, now))
 
     def _postponed(self, steps: Sequence[Step]) -> list[Step]:
         """What is run after the COMMIT: unless a later release has it otherwise, for then it is needed before."""
