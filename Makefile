@@ -54,10 +54,10 @@ clean:  ## remove what these targets made
 
 .venv/stamp: pyproject.toml VERSION
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) -e '.[dbt,duckdb,embedded,dev]' 'dbt-core~=1.11.0'
+	$(BIN)/python $(PIP) -e '.[dbt,duckdb,embedded,jobs,dev]' 'dbt-core~=1.11.0'
 	touch $@
 
 .local/venvs/dbt-%/stamp: pyproject.toml VERSION
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP) $(WHEELS) -e '.[dbt,duckdb,embedded,dev]' 'dbt-core~=$*.0'
+	$(@D)/bin/python $(PIP) $(WHEELS) -e '.[dbt,duckdb,embedded,jobs,dev]' 'dbt-core~=$*.0'
 	touch $@

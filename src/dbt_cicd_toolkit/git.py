@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from dbt_cicd_toolkit.errors import Refused
+
+# What git leaves in its directory while something is unfinished, and how people call it.
+_UNFINISHED = {
+    "MERGE_HEAD": "a merge",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase or `git am`",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+}
 
 
 def head(directory: Path) -> str | None:
@@ -12,10 +27,113 @@ def head(directory: Path) -> str | None:
     or without git."""
     if shutil.which("git") is None:
         return None
-    done = subprocess.run(
-        ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", "HEAD"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
+    return Git(directory).commit("HEAD")
+
+
+@dataclass(frozen=True)
+class Git:
+    """A working tree. Commands run with the user's own configuration, hooks and signing."""
+
+    directory: Path
+
+    def run(
+        self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command, whatever it ends with. Raises Refused when git is not installed."""
+        # The messages are read by people only, but of some commands also by us: English. No pager, no question.
+        variables = os.environ | {"LC_ALL": "C.UTF-8", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
+        try:
+            return subprocess.run(
+                ["git", "-c", "core.quotePath=off", *arguments],
+                cwd=self.directory,
+                input=stdin,
+                capture_output=True,
+                env=variables | dict(environment or {}),
+            )
+        except FileNotFoundError as error:
+            raise Refused("git is not installed, or not on PATH.") from error
+
+    def output(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
+        """What a command printed. Raises Refused, with what git said, when it failed."""
+        done = self.run(*arguments, stdin=stdin, environment=environment)
+        if done.returncode:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            raise Refused(f"`git {' '.join(arguments)}` failed: {said}")
+        return done.stdout
+
+    def text(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
+        """The same as text, without the line end at its end. Bytes that are not UTF-8 come as surrogates."""
+        out = self.output(*arguments, stdin=stdin, environment=environment)
+        return out.decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def commit(self, name: str) -> str | None:
+        """The commit that a branch, tag or expression leads to, 40 hex digits; None when there is none."""
+        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return done.stdout.decode("ascii").strip() if done.returncode == 0 else None
+
+    def top(self) -> Path | None:
+        """The directory of the working tree; None outside a repository."""
+        done = self.run("rev-parse", "--show-toplevel")
+        return Path(os.fsdecode(done.stdout.rstrip(b"\n"))) if done.returncode == 0 else None
+
+    def own_directory(self) -> Path:
+        """The git directory of this working tree; every `git worktree` has its own."""
+        return Path(self.text("rev-parse", "--absolute-git-dir"))
+
+    def common_directory(self) -> Path:
+        """The git directory that all working trees share."""
+        return (self.directory / self.text("rev-parse", "--git-common-dir")).resolve()
+
+    def branch(self) -> str | None:
+        """The branch that is checked out; None for a detached HEAD."""
+        done = self.run("symbolic-ref", "--quiet", "--short", "HEAD")
+        return done.stdout.decode("utf-8").strip() if done.returncode == 0 else None
+
+    def branches(self) -> dict[str, str]:
+        """{branch: commit}, local ones."""
+        return self._refs("refs/heads/")
+
+    def tags(self) -> dict[str, str]:
+        """{tag: the commit it stands at}."""
+        return self._refs("refs/tags/")
+
+    def _refs(self, below: str) -> dict[str, str]:
+        lines = self.text("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", below).splitlines()
+        found = {}
+        for line in lines:
+            own, peeled, name = line.split(" ", 2)
+            found[name.removeprefix(below)] = peeled or own
+        return found
+
+    def dirty(self, *paths: str) -> list[str]:
+        """Paths, from the top of the working tree, that differ from HEAD or are untracked; below ``paths``, if told."""
+        out = self.output("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
+        return [os.fsdecode(entry[3:]) for entry in out.split(b"\0") if entry]
+
+    def unfinished(self) -> str | None:
+        """'a merge', 'a rebase' … that is in progress."""
+        own = self.own_directory()
+        return next((said for name, said in _UNFINISHED.items() if (own / name).exists()), None)
+
+    def is_shallow(self) -> bool:
+        """Is a part of the history missing?"""
+        return self.text("rev-parse", "--is-shallow-repository") == "true"
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Does ``newer`` have ``older`` in its history?"""
+        return self.run("merge-base", "--is-ancestor", older, newer).returncode == 0
+
+    def files(self, commit: str, *paths: str) -> dict[str, str]:
+        """{path from the top: blob} of a commit, below ``paths``."""
+        out = self.output("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
+        found = {}
+        for entry in out.split(b"\0"):
+            if entry:
+                kind, _, path = entry.partition(b"\t")
+                found[os.fsdecode(path)] = kind.split()[2].decode("ascii")
+        return found
+
+    def content(self, commit: str, path: str) -> bytes | None:
+        """A file as a commit has it; None when it has none."""
+        done = self.run("cat-file", "blob", f"{commit}:{path}")
+        return done.stdout if done.returncode == 0 else None

@@ -14,7 +14,7 @@ from dbt_cicd_toolkit.postgres import lexer
 from dbt_cicd_toolkit.postgres.reader import Name
 from dbt_cicd_toolkit.schema.delta import _RESERVED, FORMS, Delta, parse, resolve
 from dbt_cicd_toolkit.schema.delta_file import DeltaFile
-from dbt_cicd_toolkit.schema.files import write_atomically
+from dbt_cicd_toolkit.files import write_atomically
 
 T = Name(None, "mytable")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbt_cicd_toolkit.errors import InvalidInput
+from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.postgres.script import decode
-from dbt_cicd_toolkit.schema.files import write_atomically
 from dbt_cicd_toolkit.schema.project import Project, init
 from dbt_cicd_toolkit.schema.wyseman import WysemanObject, read_delta, read_hist
 

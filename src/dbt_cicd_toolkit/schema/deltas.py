@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dbt_cicd_toolkit.errors import InvalidInput
+from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.schema.delta import Delta, parse, resolve
-from dbt_cicd_toolkit.schema.files import write_atomically
 from dbt_cicd_toolkit.schema.project import Project
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
+from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.postgres import settings
 from dbt_cicd_toolkit.postgres.settings import Settings
 from dbt_cicd_toolkit.schema import records
 from dbt_cicd_toolkit.schema.delta_file import DeltaFile
-from dbt_cicd_toolkit.schema.files import write_atomically
 from dbt_cicd_toolkit.schema.records import History, Release
 
 if TYPE_CHECKING:

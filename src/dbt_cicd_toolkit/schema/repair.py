@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dbt_cicd_toolkit.errors import Refused, ToolkitError
+from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.schema.delta_file import RELEASE
-from dbt_cicd_toolkit.schema.files import write_atomically
 from dbt_cicd_toolkit.schema.project import Project, read, text
 from dbt_cicd_toolkit.schema.records import History
 

@@ -1,4 +1,4 @@
-"""Write the files of `dbt-cicd schema`: each one whole or not at all."""
+"""Write files, each one whole or not at all."""
 
 from __future__ import annotations
 
