@@ -230,20 +230,38 @@ COUNTING = """
 create schema shop;
 create table shop.t (id integer);
 {requires}
-create function shop.count() returns bigint language sql as 'select count(*) from shop.t';
+create function shop.count() returns bigint language sql as 'select count(*) from shop.{table}';
 """
+RUN = "create materialized view shop.numbers as select shop.count() as n;"
 
 
 @once
 def test_requires_puts_a_body_that_is_a_string_behind_what_it_needs(make_schema: MakeSchema) -> None:
-    project = project_of(make_schema, COUNTING.format(requires=""))
+    """Where it is run. Else it may stand anywhere, and is checked at the end."""
+    view = "create view shop.w as select id from shop.t;"
+    project = project_of(make_schema, COUNTING.format(requires=view, table="w") + RUN)
     message = refused(project, 1, "release", "1.0.0")
-    assert 'function shop.count(): relation "shop.t" does not exist' in message
+    assert 'materialized view shop.numbers: relation "shop.w" does not exist' in message
     assert "@requires" in message
-    project.write({"objects.sql": COUNTING.format(requires="-- @requires shop.t")})
+    project.write({"objects.sql": COUNTING.format(requires=f"{view}\n-- @requires shop.w", table="w") + RUN})
     project.done("release", "1.0.0")
-    assert records(project)["function shop.count()"]["dependencies"] == ["schema shop", "table shop.t"]
+    assert records(project)["function shop.count()"]["dependencies"] == ["schema shop", "view shop.w"]
     installed(project)
+
+
+@once
+def test_a_body_that_is_a_string_needs_no_requires(make_schema: MakeSchema) -> None:
+    project = project_of(make_schema, COUNTING.format(requires="", table="t"))
+    project.done("release", "1.0.0")
+    both = COUNTING.format(requires="create table shop.u (id integer);", table="u")
+    project.write({"objects.sql": both})
+    project.done("release", "2.0.0")
+    fresh = project.structure(installed(project, label="2.0.0"), "shop")
+    database = installed(project)
+    project.done("upgrade", database=database)
+    assert project.structure(database, "shop") == fresh
+    project.write({"objects.sql": both.replace("shop.u'", "shop.nowhere'")})
+    assert 'relation "shop.nowhere" does not exist' in refused(project, 1, "release", "3.0.0")
 
 
 PLPGSQL = "create function shop.f() returns integer language plpgsql as $$ begin return 1; end $$;"
