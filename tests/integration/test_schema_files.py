@@ -432,6 +432,11 @@ TOUCHING = (
     "insert into shop.t values (1)",
     "truncate shop.t",
     "comment on table shop.t is 'theirs'",
+    "comment on column shop.t.id is 'theirs'",
+    "grant select on shop.t to public",
+    "revoke all on all tables in schema public, shop from public",
+    "alter default privileges in schema shop grant select on tables to public",
+    "alter table also set schema shop",
 )
 
 

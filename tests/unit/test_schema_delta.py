@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pglast.keywords import RESERVED_KEYWORDS
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
+from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.postgres import lexer
 from dbt_cicd_toolkit.postgres.reader import Name
 from dbt_cicd_toolkit.schema.delta import _RESERVED, FORMS, Delta, parse, resolve
 from dbt_cicd_toolkit.schema.delta_file import DeltaFile
-from dbt_cicd_toolkit.files import write_atomically
 
 T = Name(None, "mytable")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dbt_cicd_toolkit.db.files import Migration, Version
@@ -12,6 +13,9 @@ from dbt_cicd_toolkit.errors import Refused
 
 if TYPE_CHECKING:
     from dbt_cicd_toolkit.postgres.script import Script
+
+# Of these action() does not tell every object.
+_SAYING_MORE = ("GRANT", "REVOKE", "COMMENT", "SECURITY LABEL", "ALTER")
 
 
 def migrate(run: Run, *, to: Version | None = None, out_of_order: bool = False) -> list[Migration]:
@@ -67,8 +71,22 @@ def _refuse_managed(run: Run, scripts: Iterable[Script]) -> None:
             what = action(statement.text)
             made = {name.name for name in what.names} if what.verb.endswith(" SCHEMA") else set()
             named = made | {name.schema for name in (*what.names, what.table) if name}
+            if what.verb.startswith(_SAYING_MORE):
+                named |= _schemas(statement.text, dots=not what.verb.startswith("ALTER"))
             if taken := sorted(managed & named):
                 raise Refused(
                     f"{script.name}:{statement.line}:{statement.column}: the schema {taken[0]} is managed by `dbt-cicd "
                     "schema`, and a schema is managed by one of both: change its sources, and upgrade."
                 )
+
+
+def _schemas(text: str, *, dots: bool) -> set[str]:
+    """What may be the name of a schema in a statement: what stands behind the word SCHEMA, or before a dot."""
+    from dbt_cicd_toolkit.postgres import lexer
+
+    found, behind = set(), False
+    for token, after in pairwise([*lexer.tokens(text), lexer.Token("punctuation", ";", 0, 0)]):
+        behind = behind or token.is_word("SCHEMA")
+        if token.kind in ("word", "identifier") and (behind or (dots and after.value == ".")):
+            found.add(lexer.fold(token.value) if token.kind == "word" else token.value)
+    return found
