@@ -78,7 +78,7 @@ create table shop."Order" (
 );
 create function shop.last(shop."Order") returns date language sql begin atomic select ($1).at; end;
 """,
-    "c_customer.sql": """
+    "c_customer.SQL": """
 create table shop.customer (id integer primary key default nextval('shop.numbers'), name text not null);
 create sequence shop.numbers;
 """,

@@ -79,14 +79,15 @@ def plain(text: str) -> str:
 
 
 def read(folder: Path) -> list[Source]:
-    """The statements of every ``*.sql`` below a folder, in the order of their paths.
+    """The statements of every ``*.sql`` (or ``*.SQL``) below a folder, in the order of their paths.
 
     Raises InvalidInput for a folder that is missing, a file that cannot be split, and a statement that is no source.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is no folder. Make it with `dbt-cicd schema init`.")
     found: list[Source] = []
-    for path in sorted(folder.rglob("*.sql"), key=lambda path: path.relative_to(folder).parts):
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() == ".sql")
+    for path in sorted(paths, key=lambda path: path.relative_to(folder).parts):
         found += of_text(decode(path.read_bytes(), str(path)), str(path))
     return found
 
