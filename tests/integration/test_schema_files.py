@@ -539,7 +539,7 @@ def test_the_documents(make_schema: MakeSchema, databases: Databases) -> None:
     )  # fmt: skip
     project.write({"objects.sql": STAGES[2].source.replace("select 1 as a", "select 2 as a")})
     status = document("status")
-    assert [str(each).rpartition("/")[2] for each in status["changed"]] == ["objects.sql:3:1"]  # type: ignore[attr-defined]
+    assert [str(each).rpartition("/")[2] for each in status["changed"]] == ["objects.sql:3:1: view shop.w"]  # type: ignore[attr-defined]
     assert status["gone"] == ["view shop.w"]
     objects = document("history", "shop.t")["objects"]
     assert [(each["version"], each["first"], each["last"]) for each in objects] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]  # type: ignore[attr-defined]
@@ -554,7 +554,7 @@ def test_the_documents(make_schema: MakeSchema, databases: Databases) -> None:
     }  # fmt: skip
     databases.execute(database, "create index theirs on shop.t (a); insert into shop.t values (1, null)")
     assert document("check") == {
-        "success": True, "release": "1.0.0", "differences": [], "additions": ["index shop.theirs"]
+        "success": True, "release": "1.0.0", "differences": [], "additions": ["index shop.theirs"], "diff": ""
     }  # fmt: skip
     before = everything(databases, database)
     for arguments in (("plan",), ("upgrade", "--dry-run"), ("plan", "--from", "1.0.0")):

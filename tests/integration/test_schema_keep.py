@@ -149,6 +149,7 @@ comment on materialized view mart.sums is 'sums';
 comment on column mart.sums.n is 'number';
 grant select (n) on mart.sums to keep_reader;
 grant select on mart.sums to keep_writer;
+grant usage on schema mart, base to keep_owner; grant select on mart.second to keep_owner; -- who fills it
 alter materialized view mart.sums owner to keep_owner;
 create materialized view mart.empty as select * from mart.sums with no data;
 create index empty_index on mart.empty (n);

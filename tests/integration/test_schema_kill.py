@@ -45,7 +45,7 @@ STAGES = (
         SHOP.format(
             name="full_name", type="bigint", more=" || '!'", least=1, columns=", note text", index="", not_null=""
         ),
-        ("customer rename name full_name", "customer update set score = score + 1"),
+        ("gone drop table if empty", "customer rename name full_name", "customer update set score = score + 1"),
     ),
     Stage(
         SHOP.format(

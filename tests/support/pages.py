@@ -3,6 +3,7 @@
 A page's ```bash blocks are run in their order. A ```text block behind one is what it prints, ```json a document of that
 shape; "exit code N" between the two says that it fails. ```sql that begins with "-- Migration:" or "-- Rollback:" is
 written into the file of its version, ```sql that begins with the path of a file, "-- schema/objects/a.sql", into that.
+```python and ```toml that begin with one, "# dags/a.py", are written too, without that line.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dbt_cicd_toolkit.postgres import embedded
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _HEAD = re.compile(r"-- (Migration|Rollback): (.+)\n-- Version: (\S+)\n")
 _PATH = re.compile(r"-- (\S+\.sql)\n")
+_CAPTION = re.compile(r"# (\S+\.(?:py|toml))\n")
+_HEADS = {"sql": (_HEAD, _PATH), "python": (_CAPTION,), "toml": (_CAPTION,)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def steps(page: str) -> Iterator[Step | Block]:
             waiting = None
         if block.language == "bash":
             waiting = Step(block.text, block.line)
-        elif block.language == "sql" and (_HEAD.match(block.text) or _PATH.match(block.text)):
+        elif any(head.match(block.text) for head in _HEADS.get(block.language, ())):
             yield block
     if waiting:
         yield waiting
@@ -156,19 +159,20 @@ class Repository:
         subprocess.run(["cp", "-a", f"{self.path.parent}/.", str(to)], check=True)
         return Repository(to)
 
-    def write(self, sql: str) -> Path:
+    def write(self, text: str) -> Path:
         """Write a migration or its rollback, or another file, where its head says."""
-        if named := _PATH.match(sql):
+        caption = _CAPTION.match(text)
+        if named := caption or _PATH.match(text):
             path = self.path / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(sql, encoding="utf-8")
+            path.write_text(text[caption.end() :] if caption else text, encoding="utf-8")
             return path
-        head = _HEAD.match(sql)
-        assert head, sql
+        head = _HEAD.match(text)
+        assert head, text
         name = f"V{head[3]}__{head[2].replace(' ', '_')}"
         forward = self.path / f"database/migrations/{name}.sql"
         path = forward if head[1] == "Migration" else self.path / f"database/rollback/{name}_rollback.sql"
-        path.write_text(sql, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return path
 
     def follow(self, page: str, environment: Mapping[str, str] | None = None) -> None:

@@ -108,6 +108,64 @@ def dbt_options(command: Command) -> Command:
     return result
 
 
+def repository_option(command: Command) -> Command:
+    """Add the ``--project-dir`` of commands on jobs; passes it as ``directory``."""
+    return click.option(
+        "--project-dir",
+        "directory",
+        type=_DIRECTORY,
+        default=".",
+        show_default=True,
+        help="Directory in the repository, whose jobs.toml is looked for from here upwards.",
+    )(command)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The dbt project whose ledger a command on jobs means."""
+
+    directory: Path | None
+    profiles_dir: Path | None
+    target: str | None
+    vars: str | None
+
+    def find(self, root: Path) -> Dbt | None:
+        """That of the options, else the one of the repository; None when there is not exactly one."""
+        from dbt_cicd_toolkit.jobs.deploy import dbt_project
+
+        directory = self.directory or dbt_project(root)
+        return Project(directory, self.profiles_dir, self.target, self.vars).dbt() if directory else None
+
+    def dbt(self, root: Path) -> Dbt:
+        """The same. Raises InvalidInput when there is none."""
+        if found := self.find(root):
+            return found
+        raise InvalidInput(
+            "which dbt project's ledger is meant cannot be told: neither the top of the repository nor exactly one of "
+            "its folders has a dbt_project.yml. Name its directory with --dbt-project-dir."
+        )
+
+
+def ledger_options(command: Command) -> Command:
+    """Add the options that say in which dbt project's ledger jobs are recorded; passes ``ledger``."""
+
+    @functools.wraps(command)
+    def with_ledger(
+        dbt_project_dir: Path | None, profiles_dir: Path | None, target: str | None, vars: str | None, **others: Any
+    ) -> Any:
+        return command(ledger=Ledger(dbt_project_dir, profiles_dir, target, vars), **others)
+
+    wrapped: Any = click.option("--vars", help="dbt variables, a YAML mapping.")(with_ledger)
+    wrapped = click.option("--target", help="Target of the dbt profile (an output of profiles.yml).")(wrapped)
+    wrapped = click.option("--profiles-dir", type=_DIRECTORY, help="Directory of profiles.yml.")(wrapped)
+    result: Command = click.option(
+        "--dbt-project-dir",
+        type=_DIRECTORY,
+        help="Directory of dbt_project.yml; by default the repository's, or its one folder that has one.",
+    )(wrapped)
+    return result
+
+
 def show(value: Mapping[str, Any], text: str, output_format: str) -> None:
     """Print a command's one document: ``value`` as JSON, with ``success``, else ``text``."""
     from dbt_cicd_toolkit import report

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +14,14 @@ import click
 from dbt_cicd_toolkit.cli.options import Connection, connection_options, output_options, show
 
 if TYPE_CHECKING:
+    from dbt_cicd_toolkit.postgres.session import Session
     from dbt_cicd_toolkit.schema.project import Project
     from dbt_cicd_toolkit.schema.upgrade import Done, Reference
 
+_NO_DIFF = [
+    "To see what differs, give it a server to make the release on: pip install 'dbt_cicd_toolkit[embedded]', or "
+    "--scratch-url."
+]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -40,7 +46,11 @@ def project_options(command: Command) -> Command:
 
     wrapped: Any = connection_options(with_project)
     wrapped = click.option(
-        "--wait", type=float, default=300, show_default=True, help="Seconds to wait for another run, and for locks."
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=300,
+        show_default=True,
+        help="Seconds to wait for another run, and for locks.",
     )(wrapped)
     wrapped = click.option("--scratch-url", help="A server to make scratch databases on.")(wrapped)
     result: Command = click.option(
@@ -107,7 +117,7 @@ def init(schemas: str, module: str | None, wyseman: Path | None, project: Projec
     else:
         paths = lay_out(project, names, module or project.root.name)
     made = [str(path) for path in paths]
-    show({"made": made}, "\n".join(made), output_format)
+    _show({"made": made}, "\n".join(made), output_format)
 
 
 @command.command()
@@ -122,15 +132,14 @@ def repair(project: Project, output_format: str) -> None:
 
     with project.exclusive():
         made = run(project)
-    show({"made": made}, "\n".join(made) or "Every file is as it was written.", output_format)
+    _show({"made": made}, "\n".join(made) or "Every file is as it was written.", output_format)
 
 
 @command.command()
-@click.argument("operation")
-@click.argument("table", required=False)
+@click.argument("words", metavar='"TABLE OPERATION …"', nargs=-1, required=True)
 @project_options
 @output_options
-def delta(operation: str, table: str | None, project: Project, output_format: str) -> None:
+def delta(words: Sequence[str], project: Project, output_format: str) -> None:
     """Declare a change of a table that its source cannot tell; `list` and `pop` show and take back what is open.
 
     Example: dbt-cicd schema delta "myschema.mytable add email 'text' ''"
@@ -138,8 +147,8 @@ def delta(operation: str, table: str | None, project: Project, output_format: st
     from dbt_cicd_toolkit.schema import deltas
 
     with project.exclusive():
-        lines, text = deltas.command(project, operation, table)
-    show({"deltas": lines}, text, output_format)
+        lines, text = deltas.command(project, words)
+    _show({"deltas": lines}, text, output_format)
 
 
 @command.command()
@@ -170,7 +179,7 @@ def release(label: str, dry_run: bool, project: Project, output_format: str) -> 
     )
     apart = "uses a new value of an enum: an upgrade from further back commits the releases before it first\n"
     text = f"release {made.number}, {made.label}: {path}\n{apart if made.apart else ''}{steps}"
-    show(value, text.rstrip(), output_format)
+    _show(value, text.rstrip(), output_format)
 
 
 @command.command()
@@ -185,8 +194,8 @@ def install(label: str | None, project: Project, output_format: str) -> None:
     from dbt_cicd_toolkit.schema.upgrade import install as run
 
     history = project.released(label)
-    with project.connect("install") as session:
-        done = run(session, history, _reference(project), tell)
+    with _session(project, "install") as session:
+        done = run(session, history, _reference(project), tell, make_roles=project.embedded)
     _show_done(done, output_format)
 
 
@@ -206,8 +215,8 @@ def upgrade(label: str | None, strict: bool, dry_run: bool, project: Project, ou
     from dbt_cicd_toolkit.schema.upgrade import upgrade as run
 
     history = project.released(label)
-    with project.connect("upgrade") as session:
-        done = run(session, history, _reference(project), tell, strict=strict)
+    with _session(project, "upgrade") as session:
+        done = run(session, history, _reference(project), tell, strict=strict, make_roles=project.embedded)
     _show_done(done, output_format)
 
 
@@ -242,7 +251,7 @@ def status(project: Project, output_format: str) -> None:
     lines += [f"delta: {text}" for text in found.deltas]
     if not found.open and found.releases:
         lines.append("The sources are those of the last release.")
-    show(asdict(found), "\n".join(lines), output_format)
+    _show(asdict(found), "\n".join(lines), output_format)
 
 
 @command.command()
@@ -253,19 +262,30 @@ def check(project: Project, output_format: str) -> int:
 
     Example: dbt-cicd schema check
     """
+    from dbt_cicd_toolkit.schema.install import described
     from dbt_cicd_toolkit.schema.look import check as look
 
-    history = project.history if project.history_file.exists() else project.released()
-    with project.connect("check") as session:
-        found = look(session, history, _reference(project))
+    if project.history_file.exists():
+        history = project.history
+        project.verify_files(history)
+    else:
+        history = project.released()
+    with _session(project, "check") as session:
+        found = look(session, history, _reference(project), functools.partial(described, project), tell)
     if found is None:
-        show({"release": None}, f"The database has no release of {history.module}.", output_format)
+        _show({"release": None}, f"The database has no release of {history.module}.", output_format)
         return 0
-    value = {"release": found.current.label, "differences": found.differences, "additions": found.additions}
+    value = {
+        "release": found.current.label,
+        "differences": found.differences,
+        "additions": found.additions,
+        "diff": found.diff,
+    }
     lines = [f"release {found.current.label}, since {found.current.at} UTC"]
     lines += [f"differs: {line}" for line in found.differences]
     lines += [f"beyond the release: {line}" for line in found.additions]
-    show({**value, "success": not found.differences}, "\n".join(lines), output_format)
+    lines += _NO_DIFF if found.diff is None else found.diff.splitlines()
+    _show({**value, "success": not found.differences}, "\n".join(lines), output_format)
     return 3 if found.differences else 0
 
 
@@ -287,13 +307,30 @@ def history(name: str, project: Project, output_format: str) -> None:
         f"{each.key}, version {each.version}: {labels[each.first]} to {labels[each.last]}, {each.hash[:12]}"
         for each in found
     ]
-    show({"objects": [asdict(each) for each in found]}, "\n".join(lines), output_format)
+    _show({"objects": [asdict(each) for each in found]}, "\n".join(lines), output_format)
+
+
+@contextmanager
+def _session(project: Project, purpose: str) -> Generator[Session]:
+    """A session on the database; says which one that is."""
+    with project.connect(purpose) as session:
+        tell(project.place(session))
+        yield session
+
+
+def _show(value: Mapping[str, Any], text: str, output_format: str) -> None:
+    """The document; its lines stay lines in markdown."""
+    show(value, f"```text\n{text}\n```" if output_format == "markdown" else text, output_format)
 
 
 def _reference(project: Project) -> Reference:
     from dbt_cicd_toolkit.schema.install import reference
 
     return functools.partial(reference, project)
+
+
+def _statements(number: int) -> str:
+    return f"{number} statement{'' if number == 1 else 's'}"
 
 
 def _steps(steps: Sequence[Any]) -> str:
@@ -305,21 +342,22 @@ def _show_plan(project: Project, start: str | None, label: str | None, output_fo
 
     known = project.released(label)
     if start is not None:
-        made = planning.plan(project, known, known.find(start).number, planning.newest_major())
+        made = planning.plan(project, known, project.released().find(start).number, planning.newest_major())
     else:
-        with project.connect("plan") as session:
+        with _session(project, "plan") as session:
             number = planning.current(session, known)
             made = planning.plan(project, known, number, session.major)
-            planning.ask(made, session)
-    lines = [f"{made.before} → {made.after}: {len(made.steps)} statements"]
+            planning.ask(made, session, known, _reference(project), tell)
+    lines = [f"{made.before} → {made.after}: {_statements(len(made.steps))}"]
     lines += [f"  {release} {step.kind}: {' '.join(step.sql.split())}" for release, step in made.steps]
     lines += [f"commits at {label}: the next needs a value that an enum gets there" for label in made.commits[:-1]]
     lines += [f"written anew: {name}" for name in made.rewrites]
     lines += [f"rows in the way: {rows} break {rule}" for rule, rows in made.rows.items()]
     lines += [f"not known yet: {rule}" for rule in made.unknown]
-    allowed = f" (max_locks_per_transaction {made.allowed})" if made.allowed else ""
+    lines += [f"an upgrade refuses this database, which is not as it was released: {line}" for line in made.differences]
+    allowed = f", of {made.allowed} that the server has room for" if made.allowed else ""
     lines.append(f"locks: {made.locks}{allowed}")
-    show(asdict(made), "\n".join(lines), output_format)
+    _show(asdict(made), "\n".join(lines), output_format)
 
 
 def _show_done(done: Done, output_format: str) -> None:
@@ -333,7 +371,7 @@ def _show_done(done: Done, output_format: str) -> None:
     if before == done.release.label:
         text = f"The database has release {before} already: nothing to do."
     elif before:
-        text = f"{before} → {done.release.label}: {len(done.steps)} statements, equal to a fresh installation."
+        text = f"{before} → {done.release.label}: {_statements(len(done.steps))}, equal to a fresh installation."
     else:
-        text = f"{done.release.label} installed: {len(done.steps)} statements."
-    show(value, text, output_format)
+        text = f"{done.release.label} installed: {_statements(len(done.steps))}."
+    _show(value, text, output_format)

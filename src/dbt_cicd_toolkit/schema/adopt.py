@@ -32,11 +32,13 @@ def from_wyseman(project: Project, file: Path, schemas: Sequence[str], module: s
             "(wyseman --schema)."
         )
     named = [each.name.partition(".")[0] for each in current if "." in each.name.partition("(")[0]]
-    made = init(project, schemas or list(dict.fromkeys(named)), module or history.module)
+    sources: dict[str, str] = {}  # by file: functions of one name are one
     for each in current:
-        path = project.objects / f"{_file_name(each)}.sql"
-        write_atomically(path, _source(each))
-        made.append(path)
+        sources[_file_name(each)] = sources.get(_file_name(each), "") + _source(each)
+    made = init(project, schemas or list(dict.fromkeys(named)), module or history.module)
+    for name, text in sources.items():
+        made.append(project.objects / f"{name}.sql")
+        write_atomically(made[-1], text)
     delta = file.with_name("Wyseman.delta")
     if delta.exists():
         lines = read_delta(decode(delta.read_bytes(), str(delta)), str(delta))
@@ -52,7 +54,10 @@ def _source(each: WysemanObject) -> str:
     """CREATE and the grants: 'type:name,privilege,level,right' is a right of the role privilege_level."""
     lines = [each.create.strip().rstrip(";") + ";"]
     for grant in each.grants:
-        of, privilege, level, right = (part.strip() for part in grant.split(",", 3))
+        parts = [part.strip() for part in grant.split(",", 3)]
+        if len(parts) < 4:
+            raise InvalidInput(f"{each.name}: the grant '{grant}' is none: it must be type:name,privilege,level,right.")
+        of, privilege, level, right = parts
         kind, _, name = of.partition(":")
         role = "public" if privilege == "public" else f"{privilege}_{level}"
         lines.append(f"grant {right} on {_WITHOUT_SQL.get(kind, '')}{name or kind} to {role};")

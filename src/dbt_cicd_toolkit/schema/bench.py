@@ -12,7 +12,7 @@ from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres import catalog
 from dbt_cicd_toolkit.postgres.catalog import Selection
 from dbt_cicd_toolkit.postgres.session import error_text
-from dbt_cicd_toolkit.schema.dependents import dependents
+from dbt_cicd_toolkit.schema.dependents import Dependent, dependents
 from dbt_cicd_toolkit.schema.executor import Executor
 from dbt_cicd_toolkit.schema.keep import address
 from dbt_cicd_toolkit.schema.objects import MISSING
@@ -21,6 +21,8 @@ from dbt_cicd_toolkit.schema.step import Step
 _LATER = (
     "\nA new value of an enum can be used from the next release on: make a release that has it, then one that uses it."
 )
+_PARTITION = "select 1 from pg_catalog.pg_class where oid = %s and relispartition"
+_ROWS = "holds rows. Say with deltas what is to become of them: `alter` or `drop` its column, or `update`."
 _BOUND = {errorcodes.DEPENDENT_OBJECTS_STILL_EXIST, errorcodes.FEATURE_NOT_SUPPORTED}
 
 
@@ -61,6 +63,17 @@ class Bench:
             error = self.attempt(step)
         return error
 
+    def can(self, query: str) -> bool:
+        """Does the server know how to run a query, here where there are no rows?"""
+        self.cursor.execute("savepoint dbt_cicd_step")
+        try:
+            self.cursor.execute(query)
+        except psycopg2.Error:
+            return False
+        finally:
+            self.cursor.execute("rollback to savepoint dbt_cicd_step")
+        return True
+
     def do(self, step: Step, place: str) -> None:
         """Run a step, after what it waits for: what is bound to its object is dropped, what it misses is made.
 
@@ -76,10 +89,19 @@ class Bench:
             raise Refused(f"{place}: {error_text(error)}\n  in: {step.sql}{later(error)}")
 
     def _unbind(self, step: Step) -> None:
-        """Drop what depends on the object of a step, or on its columns. The sources have all that is to come back."""
+        """Drop what depends on the object of a step, or on its columns. The sources have all that is to come back, but
+        rows: those of a partition may go with the table that a delta drops, no others."""
         at = address(self.connection, step.object)
         for each in dependents(self.connection, at, step.columns) if at else ():
+            if each.holds_rows and not (step.kind == "drop" and self._is_partition(each)):
+                if step.columns or step.kind == "drop":
+                    raise Refused(f"{each.identity} needs {step.object}, which is to go or to change, and it {_ROWS}")
+                continue
             self.do(Step(each.drop, "drop", each.identity), each.identity)
+
+    def _is_partition(self, each: Dependent) -> bool:
+        self.cursor.execute(_PARTITION, [each.address.objid if each.kind == "table" else None])
+        return self.cursor.fetchone() is not None
 
     def exists(self, key: str) -> bool:
         """Is there an object of this identity?"""

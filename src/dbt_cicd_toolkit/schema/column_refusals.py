@@ -117,6 +117,11 @@ def _order(pair: Pair) -> Iterator[Refusal]:
         )
 
 
+def _assigned(was: Column, now: Column) -> bool:
+    """Whether PostgreSQL turns a value into one of the new type by itself, as an assignment does: no cast is needed."""
+    return was.base == now.base or now.base in was.assigned_to or now.category == "S"
+
+
 def _retyped(pair: Pair, was: Column, now: Column) -> Iterator[Refusal]:
     name = f"column {now.quoted}"
     if now.generated:
@@ -133,6 +138,6 @@ def _retyped(pair: Pair, was: Column, now: Column) -> Iterator[Refusal]:
         if now.name in pair.before.partition_columns:
             yield pair.refuse(f"{message}, but a partition key cannot change. {pair.another_table()}", column=now.name)
         elif not widens(was, now):
-            using = f"{now.quoted}::{now.type}" if was.type != now.type else ""
+            using = "" if _assigned(was, now) else f"{now.quoted}::{now.type}"
             delta = pair.delta("alter", now.name, type=now.collated, sql=using)
             yield pair.refuse(f"{message}, which is no plain widening.", delta, now.name)

@@ -27,7 +27,7 @@ FORMS: dict[Op, str] = {
     "alter": "mytable alter column 'new type' [expression]",
     "update": "mytable update set column = expression [where condition], or a whole statement behind update",
     "rename table": "mytable rename table new_name",
-    "drop table": "mytable drop table",
+    "drop table": "mytable drop table [if empty]",
     "list": "mytable list",
     "pop": "mytable pop",
 }
@@ -70,6 +70,7 @@ class Delta:
         sql: of add the expression that fills old rows, of alter the one behind USING; of update the SQL behind that
             word, which `statement` makes whole.
         stays: whether the expression of add stays as the column's default.
+        if_empty: of drop table, that rows refuse the upgrade.
     """
 
     op: Op
@@ -79,6 +80,7 @@ class Delta:
     type: str = ""
     sql: str = ""
     stays: bool = False
+    if_empty: bool = False
 
     @property
     def statement(self) -> str:
@@ -96,6 +98,8 @@ class Delta:
             words.append(self.sql)
         if self.stays:
             words.append("default")
+        if self.if_empty:
+            words.append("if empty")
         return " ".join(words)
 
 
@@ -209,7 +213,8 @@ class _Line:
 
     def drop(self, table: Name) -> Delta:
         if self.reader.accept("TABLE"):
-            return self.ends(Delta("drop table", table))
+            if_empty = self.reader.accept("IF EMPTY")
+            return self.ends(Delta("drop table", table, if_empty=if_empty))
         return self.ends(Delta("drop", table, self._column("drop")))
 
     def rename(self, table: Name) -> Delta:

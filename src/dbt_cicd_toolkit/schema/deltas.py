@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from dbt_cicd_toolkit.errors import InvalidInput
+from collections.abc import Iterable, Sequence
+
+from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.files import write_atomically
-from dbt_cicd_toolkit.schema.delta import Delta, parse, resolve
+from dbt_cicd_toolkit.postgres.reader import Name, Reader
+from dbt_cicd_toolkit.schema.delta import Delta, parse, resolve, same_table, written
 from dbt_cicd_toolkit.schema.project import Project
+from dbt_cicd_toolkit.schema.records import Record
 
 
-def command(project: Project, operation: str, table: str | None) -> tuple[list[str], str]:
-    """Do what the argument says: 'list', 'pop', both with an optional table; or a line, which is entered.
+def command(project: Project, words: Sequence[str]) -> tuple[list[str], str]:
+    """Do what the arguments say: 'list', 'pop', both with an optional table; or a line, which is entered.
 
     Returns the open lines afterwards and a text for people. Raises InvalidInput, Refused or Differs; then nothing was
     written.
     """
     project.history  # noqa: B018  the released lines are verified first
     file = project.deltas
+    operation, *others = words
+    if len(others) > (operation in ("list", "pop")):
+        raise InvalidInput(f"'{others[-1]}' is one argument too many: write the whole line in quotes.")
     if operation in ("list", "pop"):
-        asked = parse(f"{table} {operation}", "TABLE") if table else None
-    elif table is not None:
-        raise InvalidInput(f"'{table}' is one argument too many: write the whole line in quotes.")
+        asked = parse(f"{others[0]} {operation}", "TABLE") if others else None
     else:
         asked = parse(operation, "the delta")
     if asked is None or asked.op == "list":
         if operation == "pop":
             return _pop(project, None)
         lines = file.lines(asked.table if asked else None)
-        return [line.text for line in lines], "\n".join(f"{line.number}: {line.text}" for line in lines)
+        text = "\n".join(f"{line.number}: {line.text}" for line in lines)
+        return [line.text for line in lines], text or "No delta is open."
     if asked.op == "pop":
         return _pop(project, asked)
+    if asked.op != "update" and any(line.delta == asked for line in file.open):
+        raise Refused(f"{asked} is entered already. Nothing was done.")
     write_atomically(project.delta_file, file.added(_known(project, asked)))
     return [*(line.text for line in file.open), str(asked)], str(asked)
 
@@ -49,5 +57,19 @@ def _known(project: Project, delta: Delta) -> Delta:
     tables = {record.name for record in history.at(newest.number).values() if record.type == "table"}
     renamed = {line.delta.new for line in project.deltas.open if line.delta.op == "rename table"}
     if delta.op != "update" and delta.table.name not in renamed:
+        _refuse_other(delta, history.at(newest.number).values())
         resolve(delta, tables, "the delta")
     return delta
+
+
+def _refuse_other(delta: Delta, records: Iterable[Record]) -> None:
+    """Raise InvalidInput when only a view, a sequence … is called so."""
+    called = {record.type for record in records if same_table(_name(record), delta.table)}
+    if called and "table" not in called:
+        raise InvalidInput(
+            f"the delta: {written(delta.table)} is a {min(called)}, and deltas are of tables. Change its source."
+        )
+
+
+def _name(record: Record) -> Name:
+    return Reader(record.name).name() or Name(None, "")

@@ -51,6 +51,11 @@ class Dependent:
     drop: str
     create: str | None
 
+    @property
+    def holds_rows(self) -> bool:
+        """Would rows, or a part of each, be lost with it?"""
+        return self.create is None and self.kind in ("table", "foreign table", "column")
+
 
 def dependents(connection: pg.connection, address: Address, columns: Sequence[str] = ()) -> list[Dependent]:
     """What must be dropped before the object, or before these of its columns, can be, in an order that works.

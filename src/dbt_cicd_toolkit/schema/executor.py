@@ -6,12 +6,13 @@ dropped with it and made again at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import psycopg2
 import psycopg2.extensions as pg
 
 from dbt_cicd_toolkit.errors import Refused
+from dbt_cicd_toolkit.schema import roles
 from dbt_cicd_toolkit.schema.dependents import Dependent, dependents
 from dbt_cicd_toolkit.schema.keep import Kept, address, save
 from dbt_cicd_toolkit.schema.objects import settings
@@ -19,7 +20,7 @@ from dbt_cicd_toolkit.schema.sources import plain
 from dbt_cicd_toolkit.schema.step import Check, Step
 
 Tell = Callable[[str], None]
-_RECHECK = """select pg_catalog.fmgr_sql_validator(p.oid)
+_WITH_BODIES = """select p.oid
 from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang and l.lanname = 'sql'
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 where n.nspname = any (%s) and p.prosqlbody is null and not exists (
@@ -32,15 +33,28 @@ from pg_catalog.pg_constraint c join pg_catalog.pg_namespace n on n.oid = c.conn
 class Executor:
     """One transaction that runs steps. The caller begins and commits it."""
 
-    def __init__(self, connection: pg.connection, schemas: Sequence[str], tell: Tell = lambda _: None) -> None:
+    def __init__(
+        self,
+        connection: pg.connection,
+        schemas: Sequence[str],
+        tell: Tell = lambda _: None,
+        *,
+        make_roles: bool = False,
+    ) -> None:
+        """``make_roles``: the server is one of our own, see roles."""
         self.connection = connection
         self.cursor = connection.cursor()
         self.tell = tell
+        self.make_roles = make_roles
         self.schemas = list(schemas)
         self.strangers: list[tuple[Dependent, Kept]] = []
         self._kept: dict[str, Kept] = {}
-        # A body that is a string may name what a later step makes: finish() has them checked.
-        self._settings = f"{settings(schemas, 'set local')}; set local check_function_bodies = off"
+        self._gone: set[str] = set()
+        # A body that is a string may name what a later step makes: finish() has them checked. Rows that a policy hides
+        # from us would be lost without a word: the server is to refuse instead.
+        self._settings = "; set local ".join(
+            (settings(schemas, "set local"), "check_function_bodies = off", "row_security = off")
+        )
         self._ran: list[str] = []
         self._moved = False  # rows were changed since deferred constraints were checked
         self.before: dict[Check, int] = {}  # how many rows broke a rule at the beginning, where that could be asked
@@ -52,12 +66,15 @@ class Executor:
         Raises Refused where rows stand in its way; psycopg2.Error passes through.
         """
         if step.check:
+            if step.kind == "drop":
+                self._lock([step.object])  # whoever writes rows there is waited for, and then they are counted
             self.refuse_rows(step.check, self.count(step.check))
         if step.kind != "data":
             self._settle()
         if step.columns or step.kind == "drop":
             self._release(step)
-        self.cursor.execute(plain(step.sql) if step.kind == "post" else step.sql)
+        for role in roles.run(self.cursor, plain(step.sql) if step.kind == "post" else step.sql, self.make_roles):
+            self.tell(f"role {role} is made, without any right of its own")
         if step.kind == "data" and self.cursor.description and self.cursor.rowcount:
             raise Refused(
                 f"{step.object}: {self.cursor.rowcount} rows do not pass a check of the release. List them:\n"
@@ -72,7 +89,23 @@ class Executor:
     @property
     def gone(self) -> set[str]:
         """What was dropped and not made again, with what hung on it: the indexes of a table …"""
-        return set().union(*(kept.identities for kept in self._kept.values()))
+        return self._gone.union(*(kept.identities for kept in self._kept.values()))
+
+    def forget(self) -> None:
+        """End a release: what a later one makes under the name of something that went is something else."""
+        self._gone = self.gone
+        self._kept.clear()
+
+    def hold(self, steps: Sequence[Step]) -> None:
+        """Before rows are saved somewhere else, lock what will be altered or dropped after that: a row that came in
+        between would be lost."""
+        first = next((place for place, step in enumerate(steps) if step.kind == "data"), len(steps))
+        self._lock(dict.fromkeys(step.object for step in steps[first:] if step.kind in ("alter", "drop", "rename")))
+
+    def _lock(self, objects: Iterable[str]) -> None:
+        for each in objects:
+            if each.startswith("table ") and address(self.connection, each):
+                self.cursor.execute(f"lock {each} in access exclusive mode")
 
     def finish(self) -> None:
         """Make again what no release declares, and have the bodies of SQL functions checked, which nothing else does
@@ -92,8 +125,15 @@ class Executor:
                     f"{error.diag.message_primary}. Drop it, or change it, and run again."
                 ) from error
         self.strangers.clear()
-        self.cursor.execute("set local check_function_bodies = on")
-        self.cursor.execute(_RECHECK, [self.schemas])
+        self._recheck()
+
+    def _recheck(self) -> None:
+        # What they are is asked under a search_path in which nobody can put an operator or a function of his own.
+        self.cursor.execute("set local search_path = pg_catalog, pg_temp")
+        self.cursor.execute(_WITH_BODIES, [self.schemas])
+        calls = "; ".join(f"select pg_catalog.fmgr_sql_validator({number})" for (number,) in self.cursor.fetchall())
+        self.cursor.execute(f"{self._settings}; set local check_function_bodies = on; {calls}")
+        self.cursor.execute("set local search_path = pg_catalog, pg_temp")
 
     def count(self, check: Check) -> int:
         """The rows that break a rule now. psycopg2.Error passes through."""

@@ -22,7 +22,7 @@ _QUOTED = '"(?:[^"]|"")*"'
 _NAME = rf'(?:{_QUOTED}|[^\s"]+)'
 _ADDED = re.compile(
     rf"\n  ((?:column {_NAME} |index )?comment {_LITERAL}|(?:column {_NAME} )?grant [^\n]* to [^\n]*"
-    rf"|row security (?:enabled|forced)|replica identity(?: \w+)?|clustered)|\n  options ([^\n]*)"
+    rf"|row security (?:enabled|forced)|replica identity(?: \w+)?|clustered|not populated)|\n  options ([^\n]*)"
 )
 # catalog.describe() writes that before the query of a view and behind the text of a function, both of which may have
 # lines that look like it.
@@ -32,9 +32,11 @@ _PARTS = re.compile(
     rf"(?P<text>.*?)(?P<tail>(?:(?!{_CLOSING}){_ADDED.pattern})*)",
     re.DOTALL,
 )
+_OPTION = " with grant option"
+_GRANT = re.compile(rf"(column {_NAME} )?grant ([^\n]*) to ([^\n]*?)({_OPTION})?")
 # PostgreSQL grants this to everybody by itself; where the owner has taken it away, the release is as it was.
-_IMPLIED = dict.fromkeys(("function", "procedure", "aggregate"), "grant execute to public")
-_IMPLIED |= dict.fromkeys(("type", "domain"), "grant usage to public")
+IMPLIED = dict.fromkeys(("function", "procedure", "aggregate"), "grant execute to public")
+IMPLIED |= dict.fromkeys(("type", "domain"), "grant usage to public")
 # A publication is in no schema; that it publishes a table, or all of a schema, is said of these.
 _PUBLISHED = """select pg_catalog.format('table %I.%I', n.nspname, c.relname),
     pg_catalog.format('publication %I', p.pubname)
@@ -45,6 +47,16 @@ union all
 select pg_catalog.format('schema %I', n.nspname), pg_catalog.format('publication %I', p.pubname)
 from pg_catalog.pg_publication p join pg_catalog.pg_publication_namespace r on r.pnpubid = p.oid
 join pg_catalog.pg_namespace n on n.oid = r.pnnspid"""
+
+
+_INHERITED = """select pg_catalog.format('constraint %I on %I.%I', k.conname, n.nspname, c.relname)
+from pg_catalog.pg_constraint k join pg_catalog.pg_class c on c.oid OPERATOR(pg_catalog.=) k.conrelid
+join pg_catalog.pg_namespace n on n.oid OPERATOR(pg_catalog.=) c.relnamespace
+where k.coninhcount OPERATOR(pg_catalog.>) 0 and not k.conislocal
+union all
+select pg_catalog.format('index %I.%I', n.nspname, c.relname)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid OPERATOR(pg_catalog.=) c.relnamespace
+where c.relispartition and c.relkind OPERATOR(pg_catalog.=) any (array['i', 'I']::pg_catalog."char"[])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +81,23 @@ def mark(definition: str) -> Mark:
     besides: set[str] = set()
 
     def take(found: re.Match[str]) -> str:
-        besides.update([found[1]] if found[1] else [f"option {each}" for each in found[2].split(", ")])
+        besides.update(_granted(found[1]) if found[1] else [f"option {each}" for each in found[2].split(", ")])
         return ""
 
     parts = _PARTS.fullmatch(definition)
     assert parts, definition
     bare = _ADDED.sub(take, parts["head"]) + parts["text"] + _ADDED.sub(take, parts["tail"])
     return Mark(hashlib.md5(bare.encode(), usedforsecurity=False).hexdigest(), frozenset(besides))
+
+
+def _granted(said: str) -> list[str]:
+    """What is said in a line: of grants one for each privilege, and one for the right to pass it on; of whether a
+    materialized view has rows nothing, which are data."""
+    found = _GRANT.fullmatch(said)
+    if not found:
+        return [] if said == "not populated" else [said]
+    lines = [f"{found[1] or ''}grant {right} to {found[3]}" for right in found[2].split(", ")]
+    return lines + [f"{line}{_OPTION}" for line in lines if found[4]]
 
 
 def read(connection: pg.connection, schemas: Sequence[str]) -> dict[str, Mark]:
@@ -99,9 +121,14 @@ def differences(wanted: Mapping[str, Mark], found: Mapping[str, Mark]) -> list[s
         elif here.hash != there.hash:
             lines.append(f"{identity}: differs")
         else:
-            lacking = sorted(there.besides - here.besides - {_IMPLIED.get(identity.partition(" ")[0], "")})
+            lacking = sorted(there.besides - here.besides - {IMPLIED.get(identity.partition(" ")[0], "")})
             lines += [f"{identity}: lacks {text}" for text in lacking]
     return lines
+
+
+def changed(wanted: Mapping[str, Mark], found: Mapping[str, Mark]) -> list[str]:
+    """The objects that a database has otherwise than a release."""
+    return [identity for identity, there in wanted.items() if identity in found and found[identity].hash != there.hash]
 
 
 def additions(wanted: Mapping[str, Mark], found: Mapping[str, Mark]) -> list[str]:
@@ -116,6 +143,13 @@ def additions(wanted: Mapping[str, Mark], found: Mapping[str, Mark]) -> list[str
 def undeclared(found: Mapping[str, Mark], wanted: Collection[str]) -> dict[str, Mark]:
     """The objects that no release names."""
     return {identity: mark for identity, mark in found.items() if identity not in wanted}
+
+
+def inherited(connection: pg.connection) -> set[str]:
+    """The constraints and indexes that partitions and children have of their parents, and that go with them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INHERITED)
+        return {identity for (identity,) in cursor.fetchall()}
 
 
 def view_options(

@@ -16,7 +16,7 @@ from dbt_cicd_toolkit.schema.step import Check, Step
 
 # The classes of errors about what is made, or gets its name or type, on the way: they are in the PostgreSQL manual,
 # "PostgreSQL Error Codes".
-_NOT_YET = ("22", "3F", "42")
+NOT_YET = ("22", "3F", "42")
 _DROPS_COLUMN = re.compile(r"\bdrop column\b", re.IGNORECASE)
 
 
@@ -47,7 +47,7 @@ def _count(executor: Executor, check: Check) -> None:
     try:
         executor.before[check] = executor.count(check)
     except psycopg2.Error as error:
-        if not str(error.pgcode).startswith(_NOT_YET):
+        if not str(error.pgcode).startswith(NOT_YET):
             raise
     finally:
         if not executor.connection.closed:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from psycopg2 import errorcodes
+
 from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres.journal import Step
-from dbt_cicd_toolkit.postgres.session import Session
+from dbt_cicd_toolkit.postgres.session import ServerError, Session
 from dbt_cicd_toolkit.schema.records import Release
 
 NAME = "dbt_cicd.dbt_cicd_schema_log"
@@ -66,7 +68,15 @@ class Log:
 
     def exists(self) -> bool:
         """Is the table there? Raises Refused when somebody else could change what it says."""
-        rows = self.session.execute(_TRUSTED)
+        try:
+            rows = self.session.execute(_TRUSTED)
+        except ServerError as error:
+            if error.error.pgcode != errorcodes.INSUFFICIENT_PRIVILEGE:
+                raise
+            raise Refused(
+                f"{error}\nThe log, {NAME}, belongs to somebody else. Say the --role with which it was installed, or "
+                "none where there was none."
+            ) from error
         for owner, trusted, active in rows:
             if not self.only_read and (not trusted or active):
                 raise Refused(

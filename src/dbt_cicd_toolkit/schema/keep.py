@@ -103,6 +103,8 @@ class Kept:
         for old in self._parts:
             if old.part in declared or (old.part != self.identity and not self._columns_of(old.part) <= columns):
                 continue
+            if old.identity not in new and self._is_copy(old) and any(map(self._is_copy, found)):
+                continue  # the partitions have theirs, which get other names when it is of other columns
             facets = [facet for facet in old.facets if facet.column is None or facet.column in columns]
             if here := new.get(old.identity):
                 undo += _undone(facets, here.facets)
@@ -111,6 +113,10 @@ class Kept:
                 change += [old.make] if old.make else []
                 change += [facet.set for facet in facets]
         return undo + change
+
+    def _is_copy(self, part: _Part) -> bool:
+        """Is it a partition's copy of this index?"""
+        return self.identity.startswith("index ") and part.part.startswith("index ") and part.part != self.identity
 
     def lost(self, columns: Collection[str]) -> list[str]:
         """What restore() leaves out when the new object has no more than these columns, for people."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -15,6 +12,8 @@ from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.postgres import catalog
 from dbt_cicd_toolkit.postgres.reader import Reader
 from dbt_cicd_toolkit.postgres.session import error_text, identifier
+from dbt_cicd_toolkit.schema import roles
+from dbt_cicd_toolkit.schema.dependencies import Installed, read_dependencies
 from dbt_cicd_toolkit.schema.sources import Source
 
 # What the server says of something that another source may still make.
@@ -26,42 +25,19 @@ MISSING = {
     errorcodes.INVALID_SCHEMA_NAME,
     errorcodes.INVALID_FOREIGN_KEY,
 }
-_NO_ROLE = re.compile(r'role "(.*)" does not exist', re.DOTALL)
 _NEWEST = "select greatest({})::bigint".format(
     ", ".join(
         f"(select max(oid::bigint) from pg_catalog.{name})"
         for name in ("pg_namespace", "pg_class", "pg_type", "pg_proc", "pg_constraint", "pg_rewrite", "pg_extension")
     )
 )
-# But for a sequence that is owned by a column: the column's default needs the sequence.
-_DEPENDS = """select d.classid, d.objid, d.refclassid, d.refobjid
-from pg_catalog.pg_depend d left join pg_catalog.pg_class c
-    on d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and c.oid = d.objid and c.relkind = 'S'
-where d.objid >= 16384 and d.refobjid >= 16384 and not (d.deptype = 'a' and c.oid is not null)"""
+_PARTITIONED = "select 1 from pg_catalog.pg_class where oid = any (%s::oid[]) and relkind = 'I'"
 _PINNED = (
     "TimeZone = 'UTC'",
     "DateStyle = 'ISO, MDY'",
     "IntervalStyle = 'postgres'",
     "standard_conforming_strings = on",
 )
-_INSIDE = ("table", "view", "materialized view", "function", "procedure", "type", "domain", "sequence")
-
-
-@dataclass
-class Installed:
-    """A source that was run, and what it made.
-
-    Attributes:
-        key: the identity of the object: 'table business.customer', 'function util.f(integer)'; of a statement about
-            another object: 'comment on table business.customer'.
-        made: the addresses (classid, objid) of everything it made.
-        needs: keys of the objects it depends on.
-    """
-
-    source: Source
-    key: str
-    made: list[tuple[int, int]] = field(default_factory=list)
-    needs: set[str] = field(default_factory=set)
 
 
 def settings(schemas: Sequence[str], command: str = "set") -> str:
@@ -72,19 +48,6 @@ def settings(schemas: Sequence[str], command: str = "set") -> str:
     """
     names = ", ".join(identifier(name) for name in dict.fromkeys((*schemas, "public")))
     return "; ".join(f"{command} {each}" for each in (f"search_path = {names}", *_PINNED))
-
-
-def run(cursor: pg.cursor, sql: str, make_roles: bool) -> None:
-    """Run a statement; on a server of our own, make the roles it names, which belong to no database."""
-    try:
-        cursor.execute(sql)
-    except psycopg2.errors.UndefinedObject as error:
-        role = _NO_ROLE.fullmatch(error.diag.message_primary or "")
-        if not (role and make_roles):
-            raise
-        with suppress(psycopg2.errors.DuplicateObject, psycopg2.errors.UniqueViolation):  # another run was first
-            cursor.execute(f"create role {identifier(role[1])}")
-        run(cursor, sql, make_roles)
 
 
 def install(
@@ -110,13 +73,17 @@ def install(
             errors: dict[Source, psycopg2.Error] = {}
             for source in pending:
                 try:
-                    run(cursor, source.plain, make_roles)
+                    roles.run(cursor, source.plain, make_roles)
                 except psycopg2.Error as error:
                     if error.pgcode not in MISSING:
-                        raise Refused(f"{source.place}: {error_text(error)}{_elsewhere(source, done)}") from error
+                        raise Refused(
+                            f"{source.place_of_error(error)}: {error_text(error)}{_elsewhere(source, done)}"
+                        ) from error
                     errors[source] = error
                     continue
                 rows = _made(connection, mark)
+                if source.concurrently:
+                    _refuse_partitioned(cursor, source, rows)
                 mark = max((row[1] for row in rows), default=mark)
                 done.append(_installed(source, rows, schemas, done))
             if len(errors) == len(pending):
@@ -130,7 +97,7 @@ def install(
                 "it here as it is to be."
             )
     _refuse_twice(done)
-    _read_dependencies(connection, done, schemas)
+    read_dependencies(connection, done, schemas)
     return done
 
 
@@ -162,6 +129,16 @@ def _made(connection: pg.connection, mark: int) -> list[_Row]:
         text = catalog.sql_text("created", connection.server_version // 10000, "dbt_cicd_toolkit.schema")
         cursor.execute(prefix + text, {"mark": mark})
         return list(cursor.fetchall())
+
+
+def _refuse_partitioned(cursor: pg.cursor, source: Source, rows: Sequence[_Row]) -> None:
+    """The server builds no index of a partitioned table concurrently, which shows where it is to be built so."""
+    cursor.execute(_PARTITIONED, [[row[1] for row in rows]])
+    if cursor.fetchone():
+        raise InvalidInput(
+            f"{source.place}: the table is partitioned, and no index of such a table is built concurrently. Leave out "
+            "concurrently."
+        )
 
 
 def _installed(
@@ -210,7 +187,9 @@ def _unsettled(errors: Mapping[Source, psycopg2.Error]) -> str:
         source: [other for other in errors if other is not source and any(_says(error, n) for n in names[other])]
         for source, error in errors.items()
     }
-    lines = [f"\n  - {source.place}: {error.diag.message_primary!s}" for source, error in errors.items()]
+    lines = [
+        f"\n  - {source.place}: {error.diag.message_primary!s}{roles.advice(error)}" for source, error in errors.items()
+    ]
     text = f"{len(errors)} sources cannot be installed:{''.join(lines)}"
     if circle := _circle(waits):
         around = " → ".join(f"{_title(source)} ({source.place})" for source in circle)
@@ -240,72 +219,3 @@ def _circle(waits: Mapping[Source, Sequence[Source]]) -> list[Source]:
             path.append(source)
             source = next(iter(waits[source]), None)
     return []
-
-
-def _read_dependencies(connection: pg.connection, done: Sequence[Installed], schemas: Sequence[str]) -> None:
-    owner = {address: each.key for each in done for address in each.made}
-    by_key = {each.key: each for each in done}
-    with connection.cursor() as cursor:
-        cursor.execute(_DEPENDS)
-        for classid, objid, refclassid, refobjid in cursor.fetchall():
-            key, needed = owner.get((classid, objid)), owner.get((refclassid, refobjid))
-            if key and needed and key != needed:
-                by_key[key].needs.add(needed)
-    for each in done:
-        each.needs |= {_find(name, by_key, each.source) for name in each.source.requires} - {each.key}
-        if each.source.attached:
-            each.needs |= _named(each, by_key, schemas)
-
-
-def _find(name: str, known: Mapping[str, Installed], source: Source) -> str:
-    """The object that a ``@requires`` names: with or without its type, its schema and its argument types."""
-    wanted = name.strip()
-    found = [key for key in known if wanted in _spellings(key)]
-    if len(found) != 1:
-        raise InvalidInput(
-            f"{source.place}: @requires {wanted}: "
-            + (f"that is {', '.join(found)}. Say which." if found else "no source makes it.")
-        )
-    return found[0]
-
-
-def _spellings(key: str) -> set[str]:
-    """What an object may be called: 'function util.f(integer)', 'util.f(integer)', 'util.f', 'f' …"""
-    kind = next((each for each in _INSIDE if key.startswith(f"{each} ")), key.partition(" ")[0])
-    name = key.removeprefix(f"{kind} ")
-    own, on, _ = name.partition(" on ")
-    if on:  # of a table: 'g on shop.t'
-        return {key, name, own}
-    short = name.partition("(")[0]
-    return {key, name, short, short.rpartition(".")[2], name.partition(".")[2] or name}
-
-
-def _named(each: Installed, known: Mapping[str, Installed], schemas: Sequence[str]) -> set[str]:
-    """The objects that a statement about others names, by their names alone.
-
-    Raises InvalidInput when it is about something outside of the managed schemas.
-    """
-    from dbt_cicd_toolkit.postgres import lexer
-
-    words = {
-        lexer.fold(token.value) if token.kind == "word" else token.value
-        for token in lexer.tokens(each.source.text)
-        if token.kind in ("word", "identifier")
-    }
-    # Of two that make a constraint, neither is about the other: what these need the server tells.
-    others = {key: other for key, other in known.items() if not (each.made and other.source.attached)}
-    found = {key for key, other in others.items() if other.made and _names(other) & words} - {each.key}
-    if not found and words.isdisjoint(schemas):
-        raise InvalidInput(
-            f"{each.source.place}: this is about something outside of the managed schemas, {', '.join(schemas)}. Take "
-            "it out."
-        )
-    return found
-
-
-def _names(each: Installed) -> set[str]:
-    """What other statements call it; of one about another object, the constraint that it makes."""
-    if not each.source.attached:
-        return {name.name for name in each.source.action.names}
-    name = Reader(each.key.removeprefix("constraint ")).name() if each.key.startswith("constraint ") else None
-    return {name.name} if name else set()

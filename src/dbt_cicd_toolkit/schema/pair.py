@@ -63,7 +63,8 @@ class Refusal:
     column: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.message}" + (f" Enter: {self.delta}" if self.delta else "")
+        commands = "\n".join(f"dbt-cicd schema delta {_argument(line)}" for line in (self.delta or "").splitlines())
+        return f"{self.table}: {self.message}" + (f" Enter: {commands}" if commands else "")
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ class Pair:
             f"Give the table another name in the sources, such as {new}, and enter: `{new} update insert into {new} "
             f"select * from {old}`, then `{old} drop table`."
         )
+
+
+def _argument(line: str) -> str:
+    """As an argument in a shell: deltas are full of single quotes."""
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", line) + '"'
 
 
 def literal(text: str) -> str:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from dbt_cicd_toolkit.postgres.session import Session
 
 
+# Their hashes are of bytes: git must not turn their line ends into those of the system.
+_BYTES = "schema.hist -text\nreleases/* -text\n"
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder ``schema`` and the options of one command.
@@ -89,6 +93,13 @@ class Project:
             self.settings, f"schema {purpose}", role=self.role, lock_timeout=self.lock_timeout, wait=self.wait
         )
 
+    def place(self, session: Session) -> str:
+        """Where a session is, for people."""
+        known = session.connection.info
+        if self.embedded:
+            return f"database {known.dbname} of the project's own server"
+        return f"database {known.dbname} on {known.host}:{known.port}"
+
     @contextmanager
     def scratch(self, major: int) -> Generator[Scratch]:
         """A scratch database on a server of this major, see postgres.scratch."""
@@ -122,7 +133,7 @@ class Project:
         """
         if not self.history_file.exists():
             how = "repair" if any(self.releases.glob("*_*.json")) else "init"
-            raise InvalidInput(f"{self.history_file} is missing. Make it with `dbt-cicd schema {how}`.")
+            raise InvalidInput(f"{self.history_file.absolute()} is missing. Make it with `dbt-cicd schema {how}`.")
         history = read(self.history_file)
         self._finish(history)
         newest = history.newest and self.release_file(history.newest)
@@ -154,6 +165,20 @@ class Project:
             raise
         if newest and len(file.released) == newest.number - 1 and [x.text for x in file.open] == list(newest.deltas):
             self.write(history)
+
+    def verify_files(self, history: History) -> None:
+        """Raise Differs unless releases/ holds the files of this history, every byte as it was written."""
+        wanted = {self.release_file(release): release for release in history.releases}
+        for path in sorted({*self.releases.glob("*_*.json"), *wanted}):
+            release = wanted.get(path)
+            if release is None:
+                raise Differs(
+                    f"{path} is the file of no release that {self.history_file} knows. Restore it (git restore)."
+                )
+            if not path.exists():
+                raise Differs(f"{path} is gone. Make it again (`dbt-cicd schema repair`).")
+            if path.read_bytes() != text(history.until(release.number)).encode():
+                raise Differs(f"{path} is not as it was written. Make it again (`dbt-cicd schema repair`).")
 
     @cached_property
     def deltas(self) -> DeltaFile:
@@ -226,9 +251,24 @@ def init(project: Project, schemas: Sequence[str], module: str) -> list[Path]:
         raise InvalidInput(
             "--schemas: name the PostgreSQL schemas that it manages, for example --schemas business,util."
         )
+    for name in schemas:
+        if name.startswith("pg_") or name in ("information_schema", "dbt_cicd"):
+            raise InvalidInput(f"--schemas: {name} is the server's, or this program's. Name schemas of your own.")
     made = [project.directory, project.objects, project.releases]
     for folder in made:
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(project.delta_file, "")
+    write_atomically(project.directory / ".gitattributes", _BYTES)
     project.write(History(module, tuple(dict.fromkeys(schemas))))
-    return [*made, project.delta_file, project.history_file]
+    made += [project.directory / ".gitattributes", project.delta_file, project.history_file]
+    return made + _ignore(project.root)
+
+
+def _ignore(root: Path) -> list[Path]:
+    """Keep .local/, where embedded servers are, out of git; return the file if it was written."""
+    path = root / ".gitignore"
+    known = path.read_text(encoding="utf-8") if path.exists() else ""
+    if ".local" in (line.strip().strip("/") for line in known.splitlines()):
+        return []
+    write_atomically(path, known + "\n" * (known != "" and not known.endswith("\n")) + ".local/\n")
+    return [Path(os.path.relpath(path))]

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput
+from dbt_cicd_toolkit.schema.dependencies import Installed
 from dbt_cicd_toolkit.schema.fingerprint import Mark
-from dbt_cicd_toolkit.schema.objects import Installed
 from dbt_cicd_toolkit.schema.sources import plain
 from dbt_cicd_toolkit.schema.step import Check, Step
 
 FORMAT = 1
+ATTACHED = ("comment", "grant", "revoke", "alter", "security label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Record:
     def key(self) -> str:
         """What identifies the object: 'table business.customer'."""
         return f"{self.type} {self.name}"
+
+    @property
+    def attached(self) -> bool:
+        """Is it said of another object?"""
+        return self.type in ATTACHED
 
     @property
     def concurrently(self) -> bool:
@@ -104,9 +110,9 @@ class History:
         """{key: record} of the objects that a release has, in an order in which they can be made."""
         return in_order(record for record in self.records if record.first <= number <= record.last)
 
-    def transition(self, start: int, end: int, major: int) -> list[Step]:
-        """The steps from release number ``start`` to ``end`` on a server of this major."""
-        return [step for release in self.releases[start:end] for step in release.steps_for(major)]
+    def transitions(self, start: int, end: int, major: int) -> list[tuple[Step, ...]]:
+        """The steps from release number ``start`` to ``end`` on a server of this major, release by release."""
+        return [release.steps_for(major) for release in self.releases[start:end]]
 
     def commits(self, start: int) -> list[int]:
         """The numbers of the releases at which an upgrade from release number ``start`` to the newest commits."""

@@ -7,13 +7,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
+from typing import NamedTuple
 
 import psycopg2.extensions as pg
 
 from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.postgres import embedded
 from dbt_cicd_toolkit.postgres.session import OLDEST
-from dbt_cicd_toolkit.schema import fingerprint, objects, records, sources
+from dbt_cicd_toolkit.schema import fingerprint, objects, records, roles, sources
 from dbt_cicd_toolkit.schema.executor import Executor
 from dbt_cicd_toolkit.schema.install import connect, install_records
 from dbt_cicd_toolkit.schema.project import Project
@@ -35,6 +36,17 @@ class Draft:
     steps: Mapping[str, tuple[Step, ...]]
     fingerprint: Mapping[str, Mapping[str, fingerprint.Mark]]
     apart: bool  # see Release
+    roles: Sequence[str]  # that the release before does not name
+
+
+class _Worked(NamedTuple):
+    """The same, of one server."""
+
+    objects: Mapping[str, Record]
+    fingerprint: Mapping[str, fingerprint.Mark]
+    roles: Sequence[str]
+    steps: tuple[Step, ...] = ()
+    apart: bool = False
 
 
 def release(project: Project, label: str, tell: Tell, *, dry_run: bool = False) -> Release:
@@ -55,9 +67,8 @@ def release(project: Project, label: str, tell: Tell, *, dry_run: bool = False) 
         and all(record.first <= before.number for record in draft.objects.values())
     ):
         raise Refused(f"nothing has changed since release {before.label}. Nothing was done.")
-    for step in next(iter(draft.steps.values()), ()):
-        if step.kind == "drop" and step.check:
-            tell(f"{step.check.rule}; an upgrade is refused where it has rows")
+    for role in draft.roles:
+        tell(f"role {role} is new: it must be there where the release is installed")
     number = len(history.releases) + 1
     deltas = tuple(line.text for line in project.deltas.open)
     changed = {
@@ -83,35 +94,37 @@ def _check_label(history: History, label: str) -> None:
 def work_out(project: Project, history: History, tell: Tell) -> Draft:
     """Install the sources in scratch databases, on every server there is, and plan the transition, see release()."""
     found = sources.read(project.objects)
+    if not found:
+        raise InvalidInput(f"{project.objects} holds no source: a release of nothing would drop everything.")
     tell(f"installing {len(found)} sources")
     drafts = {major: _work_out(project, history, found, major) for major in sorted(_majors(project))}
-    made = next(iter(drafts.values()))[0]
+    first = next(iter(drafts.values()))
     steps: dict[str, tuple[Step, ...]] = {}
-    for major, (_, _, planned, _) in drafts.items():
+    for major, each in drafts.items():
         if not steps:
-            steps[str(OLDEST)] = planned  # nothing is known of older ones, and they are not asked to differ
-        elif planned != list(steps.values())[-1]:
-            steps[str(major)] = planned
+            steps[str(OLDEST)] = each.steps  # nothing is known of older ones, and they are not asked to differ
+        elif each.steps != list(steps.values())[-1]:
+            steps[str(major)] = each.steps
     return Draft(
-        made,
+        first.objects,
         steps if history.newest else {},
-        {str(major): marks for major, (_, marks, _, _) in drafts.items()},
-        any(apart for _, _, _, apart in drafts.values()),
+        {str(major): each.fingerprint for major, each in drafts.items()},
+        any(each.apart for each in drafts.values()),
+        first.roles,
     )
 
 
-def _work_out(
-    project: Project, history: History, found: Sequence[Source], major: int
-) -> tuple[Mapping[str, Record], Mapping[str, fingerprint.Mark], tuple[Step, ...], bool]:
+def _work_out(project: Project, history: History, found: Sequence[Source], major: int) -> _Worked:
     with ExitStack() as stack:
         scratches = [stack.enter_context(project.scratch(major)) for _ in range(3 if history.newest else 2)]
         own = scratches[0].embedded
         new, again, *others = [stack.enter_context(closing(connect(each.settings))) for each in scratches]
         installed = objects.install(new, found, history.schemas, make_roles=own)
+        places = {each.key: each.source for each in installed}
         made = records.records_of(installed, history)
         marks = fingerprint.read(new, history.schemas)
         try:
-            install_records(again, made, history.schemas, make_roles=own)
+            install_records(again, made, history.schemas, make_roles=own, sources=places)
         except Refused as error:
             raise Refused(f"{error}\nThat is in the order of their dependencies; {_REQUIRES}.") from error
         if lines := fingerprint.differences(marks, fingerprint.read(again, history.schemas)):
@@ -120,17 +133,17 @@ def _work_out(
                 + "\n  - ".join(lines)
             )
         if history.newest is None:
-            return made, marks, (), False
+            return _Worked(made, marks, sorted(roles.named(new)))
         (old,) = others
         _bring(old, history, major, own)
-        places = {each.key: each.source for each in installed}
         before = history.at(history.newest.number)
+        new_roles = sorted(roles.named(new) - roles.named(old))
 
         def planner() -> Planner:
             return Planner(old, history.schemas, before, made, places, new, project.deltas.open)
 
         steps, apart = _plan(old, planner)
-        return made, marks, tuple(steps), apart
+        return _Worked(made, marks, new_roles, tuple(steps), apart)
 
 
 def _plan(old: pg.connection, planner: Callable[[], Planner]) -> tuple[list[Step], bool]:
@@ -157,14 +170,19 @@ def _bring(old: pg.connection, history: History, major: int, make_roles: bool) -
     old.autocommit = False
     for start, end in pairwise([1, *history.commits(1)]):
         old.commit()
-        executor = Executor(old, history.schemas)
-        for step in history.transition(start, end, major):
-            executor.run(step)
+        executor = Executor(old, history.schemas, make_roles=make_roles)
+        for steps in history.transitions(start, end, major):
+            for step in steps:
+                executor.run(step)
+            executor.forget()
 
 
 def _majors(project: Project) -> list[int]:
     """Of the servers to work on: those of the embedded ones, or that of --scratch-url, or of the target."""
-    if not project.scratch_url and (majors := embedded.majors()):
+    if project.scratch_url:
+        with project.scratch(OLDEST) as made, closing(connect(made.settings)) as connection:
+            return [connection.server_version // 10000]
+    if majors := embedded.majors():
         return majors
     with project.connect("release") as session:
         return [session.major]

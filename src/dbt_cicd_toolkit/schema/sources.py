@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.postgres import lexer
 from dbt_cicd_toolkit.postgres.script import Script, Statement, decode, position, split
@@ -14,6 +16,11 @@ from dbt_cicd_toolkit.postgres.statements import Action, action, cluster_wide, f
 _REQUIRES = re.compile(r"^[ \t]*--[ \t]*@requires\b[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 # Statements that make nothing of their own and belong to what they name.
 ATTACHED = ("COMMENT ON", "GRANT", "REVOKE", "ALTER", "SECURITY LABEL ON")
+_NOT_KEPT = re.compile(r"OWNER TO|RESTART")
+_WHY = {
+    "OWNER": "owners are not managed: who runs an upgrade owns what it makes (--role). Leave it out.",
+    "RESTART": "where a sequence stands is data. Leave it out, or say START WITH.",
+}
 _EVERYTHING = re.compile(r"alter\s+default\s|(?:grant|revoke)\s.*?\son\s+all\s", re.IGNORECASE | re.DOTALL)
 _CONCURRENTLY = re.compile(r"(?<=index)\s+concurrently\b", re.IGNORECASE)
 
@@ -42,13 +49,25 @@ class Source:
         return found.removesuffix(" ON").lower() if found else None
 
     def place_of(self, name: str) -> str:
-        """file:line:column of the first time that it names something so."""
-        file, line, column = self.place.rsplit(":", 2)
+        """file:line:column of the first time that it names something so, best where a column is defined."""
+        found: list[int] = []
+        before = ""
         for token in lexer.tokens(self.text):
             if token.kind in ("word", "identifier") and name in (lexer.fold(token.value), token.value):
-                down, right = position(self.text, token.offset)
-                return f"{file}:{int(line) + down - 1}:{right if down > 1 else int(column) + right - 1}"
-        return self.place
+                found = [token.offset, *found] if before in ("(", ",") else [*found, token.offset]
+            before = token.value
+        return self.at(found[0]) if found else self.place
+
+    def place_of_error(self, error: psycopg2.Error) -> str:
+        """file:line:column of what the server did not understand, where it says so."""
+        said = error.diag.statement_position
+        return self.at(int(said) - 1) if said and not self.concurrently else self.place
+
+    def at(self, offset: int) -> str:
+        """file:line:column of a character of the text."""
+        file, line, column = self.place.rsplit(":", 2)
+        down, right = position(self.text, offset)
+        return f"{file}:{int(line) + down - 1}:{right if down > 1 else int(column) + right - 1}"
 
     @property
     def concurrently(self) -> bool:
@@ -59,6 +78,15 @@ class Source:
     def plain(self) -> str:
         """What a database without rows is given: without CONCURRENTLY."""
         return plain(self.text) if self.concurrently else self.text
+
+    @property
+    def title(self) -> str:
+        """What it makes, as far as its text tells: 'table shop.t', 'comment on table shop.t'."""
+        if self.attached:
+            return f"{self.attached} {self.label}"
+        kind = self.action.verb.removeprefix("CREATE ").lower()
+        names = (".".join(part for part in (each.schema, each.name) if part) for each in self.action.names[:1])
+        return " ".join([kind, *names])
 
     @property
     def label(self) -> str:
@@ -110,8 +138,8 @@ def _source(script: Script, statement: Statement, gap: str) -> Source:
     place = f"{script.name}:{statement.line}:{statement.column}"
     what = action(statement.text)
     source = Source(statement.text.rstrip(), place, tuple(_REQUIRES.findall(gap)), what)
-    reason = forbidden(what)
-    if not reason and (cluster_wide(what) or not (what.verb.startswith("CREATE ") or source.attached)):
+    reason = ""
+    if forbidden(what) or cluster_wide(what) or not (what.verb.startswith("CREATE ") or source.attached):
         reason = (
             f"{what.verb} is no source of an object. Sources create objects of one database, and comment on, grant or "
             'alter them; rows are moved by a delta (`dbt-cicd schema delta "TABLE update SQL"`).'
@@ -120,8 +148,15 @@ def _source(script: Script, statement: Statement, gap: str) -> Source:
         reason = f"{what.verb} cannot run in the transaction of an upgrade."
     if not reason and _EVERYTHING.match(statement.text):
         reason = "what it means depends on what is there already. Name the objects one by one."
+    if not reason and source.attached == "alter" and (word := _NOT_KEPT.search(_words(statement.text))):
+        reason = _WHY[word[0].split()[0]]
     if not reason and what.concurrently and not what.names:
         reason = "give the index a name: it is what tells, after a run that died, whether it was built."
     if reason:
         raise InvalidInput(f"{place}: {reason}")
     return source
+
+
+def _words(text: str) -> str:
+    """The words of a statement without its strings, comments and quoted names, as capitals."""
+    return " ".join(token.value.upper() for token in lexer.tokens(text) if token.kind == "word")

@@ -71,6 +71,7 @@ class Column:
         quoted: the name in SQL.
         type: by format_type(), as SQL writes it; base and modifier: the same in two.
         category: pg_type.typcategory.
+        assigned_to: the types, as base, to which PostgreSQL turns its values by itself when they are assigned.
         collation: '' where it is the type's.
         domain_not_null, domain_default: the type is a domain that takes no null; that has a default.
         default: an expression; that of a generated column, too.
@@ -90,6 +91,7 @@ class Column:
     base: str
     modifier: int
     category: str
+    assigned_to: tuple[str, ...]
     collation: str
     not_null: NotNull | None
     domain_not_null: bool

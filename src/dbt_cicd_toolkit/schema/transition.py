@@ -26,17 +26,17 @@ from dbt_cicd_toolkit.schema.dependents import dependents
 from dbt_cicd_toolkit.schema.keep import address
 from dbt_cicd_toolkit.schema.objects import MISSING
 from dbt_cicd_toolkit.schema.pair import Refusal
-from dbt_cicd_toolkit.schema.records import Record
-from dbt_cicd_toolkit.schema.said import unsaid
+from dbt_cicd_toolkit.schema.records import ATTACHED, Record
+from dbt_cicd_toolkit.schema.said import implied, unsaid
 from dbt_cicd_toolkit.schema.sources import Source
 from dbt_cicd_toolkit.schema.stateful import alterations
-from dbt_cicd_toolkit.schema.step import Check, Step
+from dbt_cicd_toolkit.schema.step import Step
+from dbt_cicd_toolkit.schema.table_refusals import table_refusals, undone
 
 # What other work may need before it can be done, and what does nothing by being there.
 _EARLY: tuple[str, ...] = ("schema", "extension", "collation", "type", "domain", "sequence", "table")
 _EARLY += ("function", "procedure", "aggregate", "operator")
 _REPLACEABLE = ("view", "function", "procedure", "aggregate", "trigger")
-_ATTACHED = ("comment", "grant", "revoke", "alter", "security label")
 _STATEFUL = ("schema", "extension", "type", "domain", "sequence", "table", "constraint")
 _CREATE = re.compile(r"create\s+(?:or\s+replace\s+)?", re.IGNORECASE)
 _TAKEN = {errorcodes.DUPLICATE_TABLE, errorcodes.DUPLICATE_OBJECT, errorcodes.DUPLICATE_FUNCTION}
@@ -78,7 +78,7 @@ class Planner:
         """The steps. Raises Refused saying what cannot be reached, with the delta to enter where there is one."""
         for number, line in enumerate(self.lines):
             self._promised = {each.delta.new for each in self.lines[number:] if each.delta.op == "rename table"}
-            declared.run(self.bench, line, self.wanted_tables)
+            declared.run(self.bench, line, self.lines[number + 1 :], self.wanted_tables)
         self._promised = set()
         self._make(early=True)
         self._change_tables()
@@ -90,15 +90,18 @@ class Planner:
         self._change_tables()
         self._attach()
         self._refuse_difference()
+        self._refuse_needed()
         return self.bench.steps
 
     # Tables
 
     def _change_tables(self) -> None:
         for _ in range(_ROUNDS):
-            found = changes(tables.read(self.connection, self.schemas), self.wanted_tables)
-            if found.refusals:
-                raise Refused("\n".join(self._refusal(each) for each in found.refusals))
+            there = tables.read(self.connection, self.schemas)
+            found = changes(there, self.wanted_tables)
+            new = [each for name, each in self.wanted_tables.items() if f"table {name}" not in self.before]
+            if refusals := [*table_refusals(there, self.wanted_tables, new), *found.refusals]:
+                raise Refused("\n".join(self._refusal(each) for each in refusals))
             if not found.steps:
                 return
             for step in found.steps:
@@ -114,6 +117,7 @@ class Planner:
             self.bench.do(step, step.object)
 
     def _refusal(self, refusal: Refusal) -> str:
+        refusal = undone(refusal, self.lines, self.wanted_tables)
         source = self.sources.get(f"table {refusal.table}")
         place = source and (source.place_of(refusal.column) if refusal.column else source.place)
         return f"{place}: {refusal}" if place else str(refusal)
@@ -125,7 +129,7 @@ class Planner:
         can be made already."""
         found = {} if early else self.bench.describe()
         for key, record in self.after.items():
-            if record.type in _ATTACHED or (early and record.type not in _EARLY):
+            if record.attached or (early and record.type not in _EARLY):
                 continue
             if record.type == "table" and (name := Reader(record.name).name()) and name.name in self._promised:
                 continue
@@ -142,11 +146,14 @@ class Planner:
             self._drop_removed(bound=True)
             error = self.bench.attempt(step)
         if error and not (early and error.pgcode in MISSING | _TAKEN):
-            raise Refused(f"{record.key}: {error_text(error)}{later(error)}")
+            source = self.sources.get(record.key)
+            place = f"{source.place_of_error(error)}: " if source else ""
+            raise Refused(f"{place}{record.key}: {error_text(error)}{later(error)}")
 
     def _differs(self, key: str, found: Mapping[str, str]) -> bool:
         """Whether or not its source was changed: a view over select * has the columns of what it selects from."""
-        return fingerprint.mark(found.get(key, "")).hash != fingerprint.mark(self.wanted.get(key, "")).hash
+        here, there = (fingerprint.mark(each.get(key, "")) for each in (found, self.wanted))
+        return here.hash != there.hash or (key.startswith("view ") and _options(here) != _options(there))
 
     def _replace(self, record: Record) -> None:
         if record.type in _REPLACEABLE:
@@ -166,26 +173,24 @@ class Planner:
         self._create(record, early=False)
 
     def _drop(self, record: Record) -> None:
-        self.bench.do(Step(f"drop {record.type} {record.name}", "drop", record.key), record.key)
+        name = re.sub(r"\(\)$", "(*)", record.name) if record.type == "aggregate" else record.name
+        self.bench.do(Step(f"drop {record.type} {name}", "drop", record.key), record.key)
 
     def _drop_removed(self, *, bound: bool) -> None:
         """Drop what the new release does not have; ``bound``: with what depends on it."""
         for key, record in reversed(list(self.before.items())):
-            if key in self.after or record.type in (*_ATTACHED, "constraint", "extension"):
-                continue
+            if key in self.after or record.type in (*ATTACHED, "constraint", "extension", "table"):
+                continue  # tables are dropped by deltas only
             at = address(self.connection, key)
             if at is None or (not bound and dependents(self.connection, at)):
                 continue
-            if record.type == "table":
-                self._drop_table(record)
-            else:
-                self._drop(record)
-
-    def _drop_table(self, record: Record) -> None:
-        """Without a delta, only while it is empty."""
-        rule = f"{record.key} is in the sources no longer, and may be dropped only by a delta: {record.name} drop table"
-        check = Check(rule, f"select * from {record.name}")
-        self.bench.do(Step(f"drop table {record.name}", "drop", record.key, check), record.key)
+            if record.type == "sequence":
+                raise Refused(
+                    f"{key} is in the sources no longer, and where it stands would be lost. Enter what becomes of it: "
+                    f"`{record.name} update alter sequence {record.name} rename to …`, or `{record.name} update drop "
+                    f"sequence {record.name}`."
+                )
+            self._drop(record)
 
     def _rename_indexes(self) -> None:
         """An index whose definition is the same but for its name is renamed: PostgreSQL names it after its columns."""
@@ -195,8 +200,9 @@ class Planner:
         for old in gone:
             for key in new:
                 if _nameless(old, found[old]) == _nameless(key, self.wanted[key]):
-                    name = key.rpartition(".")[2] if '"' not in key else identifier(key.rpartition('."')[2][:-1])
-                    sql = f"alter index {old.removeprefix('index ')} rename to {name}"
+                    name = Reader(key.removeprefix("index ")).name()
+                    assert name
+                    sql = f"alter index {old.removeprefix('index ')} rename to {identifier(name.name)}"
                     self.bench.do(Step(sql, "rename", old), old)
                     new.remove(key)
                     break
@@ -206,20 +212,34 @@ class Planner:
     def _attach(self) -> None:
         found = self.bench.describe()
         for key, record in self.after.items():
-            if record.type in _ATTACHED and self._newly_said(record):
+            if record.attached and self._newly_said(record):
                 if all(found.get(need) == self.wanted.get(need) for need in record.dependencies):
                     continue
                 self.bench.do(Step(record.source, "metadata", key), key)
         found = self.bench.describe()
         for identity in sorted(found.keys() & self.wanted.keys()):
             here, there = (fingerprint.mark(text).besides for text in (found[identity], self.wanted[identity]))
+            if (sql := implied(identity)) and fingerprint.IMPLIED[identity.partition(" ")[0]] in there - here:
+                self.bench.do(Step(sql, "metadata", identity), identity)
             for said in sorted(here - there):
                 if sql := unsaid(identity, said):
                     self.bench.do(Step(sql, "metadata", identity), identity)
 
     def _newly_said(self, record: Record) -> bool:
         old = self.before.get(record.key)
-        return old is None or old.hash != record.hash
+        return old is None or old.version != record.version
+
+    def _refuse_needed(self) -> None:
+        """What an upgrade builds after its COMMIT cannot be needed in its transaction."""
+        for step in self.bench.steps:
+            if step.kind != "post":
+                continue
+            for key, record in self.after.items():
+                if step.object in record.dependencies and self._newly_said(record):
+                    raise Refused(
+                        f"{step.object} is built after the commit of an upgrade, and {key} needs it before. Leave out "
+                        f"concurrently, or make {key} in the next release."
+                    )
 
     def _refuse_difference(self) -> None:
         text = catalog.diff_text(
@@ -230,6 +250,10 @@ class Planner:
                 "the release before cannot be made equal to the sources; declare what is missing with a delta "
                 f'(`dbt-cicd schema delta "TABLE update SQL"`):\n{text}'
             )
+
+
+def _options(mark: fingerprint.Mark) -> set[str]:
+    return {said for said in mark.besides if said.startswith("option ")}
 
 
 def _nameless(identity: str, definition: str) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import psycopg2
 
 from dbt_cicd_toolkit.errors import Differs, Refused, ToolkitError
-from dbt_cicd_toolkit.postgres.session import ConnectionLost, ServerError, Session, error_text
-from dbt_cicd_toolkit.schema import fingerprint, foresee, managed
+from dbt_cicd_toolkit.postgres.session import RETRIED, ConnectionLost, ServerError, Session, error_text
+from dbt_cicd_toolkit.schema import fingerprint, foresee, locked, managed, roles
 from dbt_cicd_toolkit.schema.executor import Executor
 from dbt_cicd_toolkit.schema.fingerprint import Mark
 from dbt_cicd_toolkit.schema.installed import Current, Log, PostJournal
+from dbt_cicd_toolkit.schema.keep import address
 from dbt_cicd_toolkit.schema.objects import settings
 from dbt_cicd_toolkit.schema.records import History, Release
 from dbt_cicd_toolkit.schema.step import Step
@@ -35,15 +37,24 @@ class Done:
     additions: Sequence[str]
 
 
-def install(session: Session, history: History, reference: Reference, tell: Tell) -> Done:
-    """Make all objects of the newest release of ``history`` in a database whose managed schemas are empty.
+def install(session: Session, history: History, reference: Reference, tell: Tell, *, make_roles: bool = False) -> Done:
+    """Make all objects of the newest release of ``history`` in a database whose managed schemas are empty; with
+    ``make_roles``, on the project's own server, also the roles that they name.
 
     Raises Refused, and nothing was done.
     """
-    return _Run(session, history, reference, tell).install()
+    return _Run(session, history, reference, tell, make_roles).install()
 
 
-def upgrade(session: Session, history: History, reference: Reference, tell: Tell, *, strict: bool = False) -> Done:
+def upgrade(
+    session: Session,
+    history: History,
+    reference: Reference,
+    tell: Tell,
+    *,
+    strict: bool = False,
+    make_roles: bool = False,
+) -> Done:
     """Take a database to the newest release of ``history``.
 
     Args:
@@ -51,11 +62,17 @@ def upgrade(session: Session, history: History, reference: Reference, tell: Tell
         history: of the file of the release that is wanted.
         reference: what a server of a major that the release did not see shows of it.
         strict: refuse what the database has beyond its release.
+        make_roles: make the roles that it names: the server is the project's own.
     Raises:
         Differs: the database, or its release, is not what was released.
         Refused: anything else stands in the way. Nothing was done in either case.
     """
-    return _Run(session, history, reference, tell).upgrade(strict)
+    return _Run(session, history, reference, tell, make_roles).upgrade(strict)
+
+
+def _postponed(steps: Sequence[Step]) -> list[Step]:
+    """What is run after the COMMIT: of the last release only, for a later one may need it, or drop what it is of."""
+    return [step for step in steps if step.kind == "post"]
 
 
 def _listed(lines: Sequence[str]) -> str:
@@ -63,11 +80,13 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 class _Run:
-    def __init__(self, session: Session, history: History, reference: Reference, tell: Tell) -> None:
+    def __init__(self, session: Session, history: History, reference: Reference, tell: Tell, make_roles: bool) -> None:
         self.session = session
         self.history = history
         self.reference = reference
         self.tell = tell
+        self.make_roles = make_roles
+        self._running = ""  # the statement, for a message
         self.log = Log(session, history.module, history.schemas)
         newest = history.newest
         assert newest is not None
@@ -83,7 +102,7 @@ class _Run:
                     "Go on with `dbt-cicd schema upgrade`."
                 )
             managed.refuse(self.session, self.history.schemas, self.log)
-            found = self._read()
+            found = self._waited()
             taken = sorted(found.keys() - {f"schema {name}" for name in self._schema_names()})
             if taken:
                 raise Refused(
@@ -92,7 +111,7 @@ class _Run:
                 )
             steps = [Step(record.plain, "create", key) for key, record in self.history.at(self.target.number).items()]
             steps = [step for step in steps if not self._there(step)]
-            return self._commit("install", None, self.target, steps, {})
+            return self._commit("install", None, self.target, [steps], {})
 
     def upgrade(self, strict: bool) -> Done:
         with self.session.lock(self.tell):
@@ -105,7 +124,7 @@ class _Run:
             self._refuse_other(current)
             self._after(self.history.releases[current.number - 1], current.post)
             wanted = self._reference(current.number)
-            found = self._read()
+            found = self._waited()
             beyond = fingerprint.additions(wanted, found)
             if current.number == self.target.number:
                 return Done(current, self.target, [], beyond)
@@ -113,7 +132,7 @@ class _Run:
             if lines := fingerprint.differences(wanted, found):
                 raise Differs(
                     f"the database is not release {current.label} as it was released, {len(lines)} differences:"
-                    f"{_listed(lines)}\nNothing was done. Put it back and run again."
+                    f"{_listed(lines)}\nNothing was done. Put it back (`dbt-cicd schema check` shows it) and run again."
                 )
             if strict and beyond:
                 raise Refused(f"--strict: the database has beyond release {current.label}:{_listed(beyond)}")
@@ -125,17 +144,17 @@ class _Run:
         current = start
         for number in self.history.commits(start.number):
             release = self.history.releases[number - 1]
-            part = self.history.transition(current.number, number, self.session.major)
+            releases = self.history.transitions(current.number, number, self.session.major)
             try:
-                done = self._commit("upgrade", current, release, part, found)
+                done = self._commit("upgrade", current, release, releases, found)
             except ToolkitError as error:
                 if current == start:
                     raise
                 raise type(error)(f"{error}\nThe database has release {current.label} now, and is whole.") from error
-            steps += part
+            steps += done.steps
             if number < self.target.number:
                 self.tell(f"release {release.label} is committed: the next needs a value that an enum has got there")
-                current, found = self._now(), self._read()
+                current, found = self._now(), self._waited()
         return Done(start, self.target, steps, done.additions)
 
     def _now(self) -> Current:
@@ -157,10 +176,18 @@ class _Run:
             )
 
     def _commit(
-        self, action: str, current: Current | None, target: Release, steps: Sequence[Step], found: Mapping[str, Mark]
+        self,
+        action: str,
+        current: Current | None,
+        target: Release,
+        releases: Sequence[Sequence[Step]],
+        found: Mapping[str, Mark],
     ) -> Done:
+        """Run the steps of ``releases``, of which ``target`` is the last, and commit."""
+        later = _postponed(releases[-1] if current else ())
+
         def attempt() -> Done:
-            return self._attempt(action, current, target, steps, found)
+            return self._attempt(action, current, target, releases, later, found)
 
         try:
             done = self.session.retrying(attempt, self.tell)
@@ -170,44 +197,59 @@ class _Run:
             if now is None or now.hash != target.hash:
                 raise Refused(f"{error}. The log was looked up: nothing was done. Run it again.") from error
             self.tell(f"the log was looked up: release {now.label} was committed")
-            done = Done(current, target, steps, [])
+            done = Done(current, target, list(chain(*releases)), [])
         except (psycopg2.Error, ServerError) as error:
             self.session.rollback()
             said = error.error if isinstance(error, ServerError) else error
-            raise Refused(f"{error_text(said)}\nEverything was rolled back.") from error
+            holders = locked.holders(self.session, self.history.schemas) if said.pgcode in RETRIED else ""
+            raise Refused(f"{error_text(said)}\n  in: {self._running}{holders}\nEverything was rolled back.") from error
         except BaseException:
             self.session.rollback()
             raise
-        self._after(target, [step.sql for step in self._postponed(steps)])
+        self._after(target, [step.sql for step in later])
         return done
 
     def _attempt(
-        self, action: str, current: Current | None, target: Release, steps: Sequence[Step], found: Mapping[str, Mark]
+        self,
+        action: str,
+        current: Current | None,
+        target: Release,
+        releases: Sequence[Sequence[Step]],
+        later: Sequence[Step],
+        found: Mapping[str, Mark],
     ) -> Done:
+        steps = list(chain(*releases))
         self.session.begin()
         self.session.be_ourselves()
-        executor = Executor(self.session.connection, self.history.schemas, self.tell)
+        executor = Executor(self.session.connection, self.history.schemas, self.tell, make_roles=self.make_roles)
         before = self._reference(current.number) if current else {}
         reference = self._reference(target.number)
+        inherited = fingerprint.inherited(self.session.connection)
+        self._running = "looking for rows in the way"
         foresee.refuse(executor, steps, before, reference)
-        later = self._postponed(steps)
-        for step in steps:
-            if step not in later:
-                self._run(executor, step)
+        executor.hold(steps)
+        for each in releases:
+            for step in each:
+                if not (each is releases[-1] and step in later):
+                    self._run(executor, step)
+            executor.forget()
+        self._running = "making again what no release declares"
         executor.finish()
+        self._refuse_taken(later)
         changed = {step.object for step in steps}
         for identity, sql in fingerprint.view_options(before, found, reference):
             if identity in changed:
                 self.session.execute(sql)
         built_later = {step.object for step in later}
         wanted = {identity: mark for identity, mark in reference.items() if identity not in built_later}
+        self._running = "reading the catalog"
         now = self._read()
         if lines := fingerprint.differences(wanted, now):
             raise Refused(
                 f"the result is not release {target.label}, {len(lines)} differences:{_listed(lines)}\n"
                 "Everything was rolled back."
             )
-        lost = sorted(fingerprint.undeclared(found, before).keys() - now.keys() - executor.gone)
+        lost = sorted(fingerprint.undeclared(found, before).keys() - now.keys() - executor.gone - inherited)
         if lost:
             raise Refused(
                 f"objects that no release declares would be gone:{_listed(lost)}\nDrop them, or write them into the "
@@ -218,10 +260,14 @@ class _Run:
         self.session.commit(create + self.log.append(action, target, current, detail))
         return Done(current, target, steps, fingerprint.additions(wanted, now))
 
-    def _postponed(self, steps: Sequence[Step]) -> list[Step]:
-        """What is run after the COMMIT: unless a later release has it otherwise, for then it is needed before."""
-        objects = [step.object for step in steps]
-        return [step for step in steps if step.kind == "post" and objects.count(step.object) == 1]
+    def _refuse_taken(self, later: Sequence[Step]) -> None:
+        """After the COMMIT it would be too late to find that somebody has the name of an index."""
+        for step in later:
+            if address(self.session.connection, step.object):
+                raise Refused(
+                    f"{step.object} is there already, and no release has made it. Drop it, and run again. Everything "
+                    "was rolled back."
+                )
 
     def _after(self, release: Release, statements: Sequence[str]) -> None:
         """Run what a release has for after its COMMIT, or go on with it where a run died."""
@@ -239,6 +285,7 @@ class _Run:
         )
 
     def _run(self, executor: Executor, step: Step) -> None:
+        self._running = step.sql
         try:
             executor.run(step)
         except psycopg2.Error as error:
@@ -246,7 +293,8 @@ class _Run:
             if error.pgcode is None or error.pgcode.startswith(("40", "55")):
                 raise
             raise Refused(
-                f"{step.object}: {error_text(error)}\n  in: {step.sql}\nEverything was rolled back."
+                f"{step.object}: {error_text(error)}\n  in: {step.sql}{roles.advice(error)}\n"
+                "Everything was rolled back."
             ) from error
 
     def _reference(self, number: int) -> Mapping[str, Mark]:
@@ -256,6 +304,10 @@ class _Run:
                 known = dict(self.reference(self.history.until(number), self.session.major))
             self._references[number] = known
         return self._references[number]
+
+    def _waited(self) -> dict[str, Mark]:
+        """_read() outside of a transaction."""
+        return locked.read(self.session, self.history.schemas, self.tell)
 
     def _read(self) -> dict[str, Mark]:
         try:

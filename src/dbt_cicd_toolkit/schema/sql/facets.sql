@@ -62,7 +62,8 @@ privilege as (
 ),
 
 facet (classid, objid, objsubid, place, number, attribute, facet, value, weak, undo, set) as (
-    select classid, objid, objsubid, 0, 0, null::name, 'populated', c.relispopulated::text, false, null,
+    -- As its owner, whose right it is to run what its query calls.
+    select classid, objid, objsubid, 9, 0, null::name, 'populated', c.relispopulated::text, false, null,
         'refresh ' || o.target || case when c.relispopulated then '' else ' with no data' end
     from object o join pg_class c on o.relkind = 'm' and c.oid = o.objid
     where o.objsubid = 0

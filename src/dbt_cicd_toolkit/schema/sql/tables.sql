@@ -39,6 +39,9 @@ column_of as (
             'base', format_type(a.atttypid, null),
             'modifier', a.atttypmod,
             'category', t.typcategory,
+            'assigned_to', (
+                select coalesce(json_agg(format_type(k.casttarget, null)), '[]')
+                from pg_cast k where k.castsource = a.atttypid and k.castcontext in ('a', 'i')),
             'collation', case when a.attcollation <> t.typcollation then a.attcollation::regcollation::text else '' end,
             'not_null', case when a.attnotnull then json_build_object(
                 'name', coalesce(nn.conname, ''), 'quoted', coalesce(quote_ident(nn.conname), ''),
