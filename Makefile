@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --prefer-binary
 WHEELS ?= --only-binary dbt-core-experimental-parser
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-v2 test-long benchmark benchmark-db benchmark-schema lint clean
+.PHONY: help demo test test-matrix test-v2 test-long benchmark benchmark-db benchmark-schema benchmark-jobs lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' Makefile
@@ -16,7 +16,7 @@ help:  ## list these targets
 demo: .venv/stamp  ## build, version and promote a real dbt project on a real PostgreSQL, and see one promotion refused
 	@$(BIN)/python tools/demo.py
 
-test: .venv/stamp | .local/tests  ## the whole suite on dbt Core 1.11, PostgreSQL and DuckDB; a skipped test fails
+test: .venv/stamp .local/venvs/airflow/stamp.json | .local/tests  ## the whole suite on dbt Core 1.11, PostgreSQL and DuckDB; a skipped test fails
 	DBT_CICD_NO_SKIP=1 $(BIN)/python $(PYTEST)/core
 
 test-matrix: .local/venvs/dbt-1.10/stamp .local/venvs/dbt-1.12/stamp | .local/tests  ## the tests marked matrix on dbt Core 1.10 and 1.12
@@ -41,6 +41,9 @@ benchmark-db: .venv/stamp  ## speed of dbt-cicd db against psql, as JSON lines
 benchmark-schema: .venv/stamp  ## speed of dbt-cicd schema, as JSON lines
 	@$(BIN)/python benchmarks/schema.py $(ARGS)
 
+benchmark-jobs: .venv/stamp  ## speed of dbt-cicd job with 300 jobs, 5 versions each and 200 DAGs, as JSON lines
+	@$(BIN)/python benchmarks/jobs.py $(ARGS)
+
 lint: .venv/stamp  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,6 +59,10 @@ clean:  ## remove what these targets made
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) -e '.[dbt,duckdb,embedded,jobs,dev]' 'dbt-core~=1.11.0'
 	touch $@
+
+# In an environment of its own: it pins what the product does not.
+.local/venvs/airflow/stamp.json: tools/airflow.py tools/airflow.txt
+	$(PYTHON) tools/airflow.py
 
 .local/venvs/dbt-%/stamp: pyproject.toml VERSION
 	$(PYTHON) -m venv $(@D)

@@ -29,10 +29,10 @@
 {% endmacro %}
 
 {# The name the ledger, the reports and the mirror's files use: `customers`, `customers.v2`; with its package in front when
-   it is not the root project's. From the unique_id alone, so that it also holds for models that are gone. #}
+   it is not the root project's; a job's begins with `job.`. From the unique_id alone, so that it also holds for models that are gone. #}
 {% macro _display_name(unique_id) %}
     {% set parts = unique_id.split('.') %}
-    {{ return(parts[2:] | join('.') if parts[1] == project_name else parts[1:] | join('.')) }}
+    {{ return(('job.' if parts[0] == 'job' else '') ~ (parts[2:] if parts[1] == project_name else parts[1:]) | join('.')) }}
 {% endmacro %}
 
 {# In: a name as the user wrote it. Out: {unique_id, problem}: one of the two is none. #}

@@ -26,6 +26,8 @@
         'export_state': dbt_cicd_toolkit.export_state,
         'ledger_rows': dbt_cicd_toolkit._ledger_rows,
         'import_ledger_rows': dbt_cicd_toolkit._import_ledger_rows,
+        'deploy_job': dbt_cicd_toolkit._deploy_job,
+        'job_deployments': dbt_cicd_toolkit._job_deployments,
     } %}
     {% if call not in calls %}
         {% do dbt_cicd_toolkit._invalid('_operation', "no macro is named '" ~ call ~ "'. Allowed: " ~ calls.keys() | join(', ') ~ '.') %}

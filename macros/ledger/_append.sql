@@ -1,14 +1,15 @@
 {# SQL that appends rows to a ledger table, ended by ';'. In: rows as dicts (a missing column is null, a missing id is made);
-   `now` as _open_for_write() gave it; `resolve` {column: SQL} replaces a column by an expression over the row `r`.
+   `now` as _open_for_write() gave it; `resolve` {column: SQL} replaces a column by an expression over the row `r`;
+   `kind` of what the rows are about.
    A row whose unique key is there already is left out; the caller looks at what is there afterwards. #}
-{% macro _append_sql(table, rows, now, resolve={}) %}
+{% macro _append_sql(table, rows, now, resolve={}, kind='model') %}
     {% set columns = dbt_cicd_toolkit._ledger_tables()[table] %}
     {% set shared = {
         'recorded_by': dbt_cicd_toolkit._recorded_by(),
         'recorded_at': 'cast(' ~ dbt_cicd_toolkit._literal(now) ~ ' as ' ~ dbt_cicd_toolkit._type('timestamp') ~ ')',
         'invocation_id': dbt_cicd_toolkit._literal(invocation_id),
         'git_commit': dbt_cicd_toolkit._literal(dbt_cicd_toolkit._git_commit()),
-        'kind': "'model'",
+        'kind': dbt_cicd_toolkit._literal(kind),
     } %}
     {% set own = {} %}
     {% set values = [] %}

@@ -37,37 +37,37 @@
         and o.precedence_key " ~ condition ~ " and o.columns_known order by o.precedence_key desc, o.version desc limit 1)") }}
 {% endmacro %}
 
-{# SQL: the different values of a column of a table, of models. A loose index scan on PostgreSQL: a `distinct` would read every row
+{# SQL: the different values of a column of a table, of models or of another kind. A loose index scan on PostgreSQL: a `distinct` would read every row
    (https://wiki.postgresql.org/wiki/Loose_indexscan). #}
-{% macro _distinct(table, column) %}
-    {{ return(adapter.dispatch('_distinct', 'dbt_cicd_toolkit')(dbt_cicd_toolkit._table(table), column)) }}
+{% macro _distinct(table, column, kind='model') %}
+    {{ return(adapter.dispatch('_distinct', 'dbt_cicd_toolkit')(dbt_cicd_toolkit._table(table), column, kind)) }}
 {% endmacro %}
 
-{% macro default___distinct(table, column) %}
-    {{ return("(select distinct " ~ column ~ " from " ~ table ~ " where kind = 'model')") }}
+{% macro default___distinct(table, column, kind) %}
+    {{ return("(select distinct " ~ column ~ " from " ~ table ~ " where kind = '" ~ kind ~ "')") }}
 {% endmacro %}
 
-{% macro postgres___distinct(table, column) %}
+{% macro postgres___distinct(table, column, kind) %}
     {{ return("(with recursive seen as (
-            (select " ~ column ~ " from " ~ table ~ " where kind = 'model' order by " ~ column ~ " limit 1)
-            union all select (select n." ~ column ~ " from " ~ table ~ " n where n.kind = 'model' and n." ~ column ~ " > seen." ~ column ~ " order by n." ~ column ~ " limit 1)
+            (select " ~ column ~ " from " ~ table ~ " where kind = '" ~ kind ~ "' order by " ~ column ~ " limit 1)
+            union all select (select n." ~ column ~ " from " ~ table ~ " n where n.kind = '" ~ kind ~ "' and n." ~ column ~ " > seen." ~ column ~ " order by n." ~ column ~ " limit 1)
             from seen where seen." ~ column ~ " is not null)
         select " ~ column ~ " from seen where " ~ column ~ " is not null)") }}
 {% endmacro %}
 
-{# What each environment has of each model now. In: [unique_id] or none for all that were ever deployed; [environment] or none.
+{# What each environment has of each model now, or of each job. In: [unique_id] or none for all that were ever deployed; [environment] or none; the kind.
    Out: [{unique_id, name, environment, version, checksum, since, recorded_by, promotion_id}]. #}
-{% macro _read_deployed(unique_ids=none, environments=none) %}
+{% macro _read_deployed(unique_ids=none, environments=none, kind='model') %}
     {% set deployments = dbt_cicd_toolkit._table('dbt_cicd_deployments') %}
-    {% set known = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'environment') if environments is none
+    {% set known = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'environment', kind) if environments is none
         else dbt_cicd_toolkit._rows(dbt_cicd_toolkit._as_rows('environment', environments), {'environment': 'text'}) %}
-    {% set models = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'unique_id') if unique_ids is none else dbt_cicd_toolkit._ids(unique_ids) %}
+    {% set models = dbt_cicd_toolkit._distinct('dbt_cicd_deployments', 'unique_id', kind) if unique_ids is none else dbt_cicd_toolkit._ids(unique_ids) %}
     {{ return(dbt_cicd_toolkit._read("
         select m.unique_id, e.environment, d.name, d.version, d.checksum, d.recorded_by, d.promotion_id, "
             ~ dbt_cicd_toolkit._timestamp_text('d.recorded_at', exact=true) ~ " as since
         from " ~ models ~ " as m cross join " ~ known ~ " as e
         join lateral (select * from " ~ deployments ~ " d
-            where d.kind = 'model' and d.unique_id = m.unique_id and d.environment = e.environment and d.status = 'success'
+            where d.kind = '" ~ kind ~ "' and d.unique_id = m.unique_id and d.environment = e.environment and d.status = 'success'
             order by d.recorded_at desc, d.id desc limit 1) d on true
         order by e.environment, m.unique_id")) }}
 {% endmacro %}

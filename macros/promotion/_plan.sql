@@ -41,33 +41,33 @@
     {{ return(items) }}
 {% endmacro %}
 
-{# What the ledger says of each request, one query. In: [{unique_id, version or none, checksum, environment, source or none}].
+{# What the ledger says of each request, of models or of another kind, one query. In: [{unique_id, version or none, checksum, environment, source or none}].
    Out: {unique_id: {version, checksum, is_breaking: of it or of any version between it and what is there; registered: has any version;
    from_version, from_checksum, since: of what is there; source_version, source_checksum, source_since; was_here, was_in_source}}. #}
-{% macro _read_for_promotion(requests) %}
+{% macro _read_for_promotion(requests, kind='model') %}
     {% set versions = dbt_cicd_toolkit._table('dbt_cicd_versions') %}
     {% set deployments = dbt_cicd_toolkit._table('dbt_cicd_deployments') %}
-    {% set there = "(select d.version, d.checksum, d.recorded_at from " ~ deployments ~ " d where d.kind = 'model' and d.unique_id = m.unique_id
+    {% set there = "(select d.version, d.checksum, d.recorded_at from " ~ deployments ~ " d where d.kind = '" ~ kind ~ "' and d.unique_id = m.unique_id
         and d.environment = m.{} and d.status = 'success' order by d.recorded_at desc, d.id desc limit 1)" %}
-    {% set ever = "exists (select 1 from " ~ deployments ~ " d where d.kind = 'model' and d.unique_id = m.unique_id and d.environment = m.{}
+    {% set ever = "exists (select 1 from " ~ deployments ~ " d where d.kind = '" ~ kind ~ "' and d.unique_id = m.unique_id and d.environment = m.{}
         and d.status = 'success' and d.version = v.version)" %}
     {% set rows = dbt_cicd_toolkit._read("
         select m.unique_id, v.version, v.checksum,
-            exists (select 1 from " ~ versions ~ " a where a.kind = 'model' and a.unique_id = m.unique_id) as registered,
+            exists (select 1 from " ~ versions ~ " a where a.kind = '" ~ kind ~ "' and a.unique_id = m.unique_id) as registered,
             h.version as from_version, h.checksum as from_checksum, " ~ dbt_cicd_toolkit._timestamp_text('h.recorded_at', exact=true) ~ " as since,
             s.version as source_version, s.checksum as source_checksum, " ~ dbt_cicd_toolkit._timestamp_text('s.recorded_at', exact=true) ~ " as source_since,
             " ~ ever | replace('{}', 'environment') ~ " as was_here,
             " ~ ever | replace('{}', 'source') ~ " as was_in_source,
-            (v.is_breaking and (f.precedence_key is null or v.precedence_key >= f.precedence_key)) or exists (select 1 from " ~ versions ~ " b where b.kind = 'model' and b.unique_id = m.unique_id and b.is_breaking
+            (v.is_breaking and (f.precedence_key is null or v.precedence_key >= f.precedence_key)) or exists (select 1 from " ~ versions ~ " b where b.kind = '" ~ kind ~ "' and b.unique_id = m.unique_id and b.is_breaking
                 and b.precedence_key > least(v.precedence_key, f.precedence_key) and b.precedence_key <= greatest(v.precedence_key, f.precedence_key)
                 and f.precedence_key is not null) as is_breaking
         from " ~ dbt_cicd_toolkit._rows(requests, {'unique_id': 'text', 'version': 'text', 'checksum': 'text', 'environment': 'text', 'source': 'text'}) ~ " as m
         left join lateral (select v.version, v.checksum, v.precedence_key, v.is_breaking from " ~ versions ~ " v
-            where v.kind = 'model' and v.unique_id = m.unique_id
+            where v.kind = '" ~ kind ~ "' and v.unique_id = m.unique_id
             and ((m.version is null and v.checksum = m.checksum) or v.version = m.version)
             order by v.precedence_key desc, v.version desc limit 1) v on true
         left join lateral " ~ there | replace('{}', 'environment') ~ " h on true
         left join lateral " ~ there | replace('{}', 'source') ~ " s on true
-        left join " ~ versions ~ " f on f.kind = 'model' and f.unique_id = m.unique_id and f.version = h.version") %}
+        left join " ~ versions ~ " f on f.kind = '" ~ kind ~ "' and f.unique_id = m.unique_id and f.version = h.version") %}
     {{ return(dbt_cicd_toolkit._by_id(rows)) }}
 {% endmacro %}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,23 +32,37 @@ def head(directory: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Git:
-    """A working tree. Commands run with the user's own configuration, hooks and signing."""
+    """A working tree. Commands run with the user's own configuration, hooks and signing.
+
+    Attributes:
+        directory: in the working tree.
+        inherited: descriptors that git and its hooks keep open: a lock is held until the last of them has ended, even
+            if this process is killed.
+    """
 
     directory: Path
+    inherited: tuple[int, ...] = ()
 
     def run(
         self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command, whatever it ends with. Raises Refused when git is not installed."""
         # The messages are read by people only, but of some commands also by us: English. No pager, no question.
-        variables = os.environ | {"LC_ALL": "C.UTF-8", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
+        # `git status` need not write what it found out into the index: killed at that, it leaves a lock.
+        variables = os.environ | {
+            "LC_ALL": "C.UTF-8",
+            "GIT_PAGER": "cat",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_OPTIONAL_LOCKS": "0",
+        }
         try:
             return subprocess.run(
-                ["git", "-c", "core.quotePath=off", *arguments],
+                ["git", "-c", "core.quotePath=off", "-c", "log.showSignature=false", *arguments],
                 cwd=self.directory,
                 input=stdin,
                 capture_output=True,
                 env=variables | dict(environment or {}),
+                pass_fds=self.inherited,
             )
         except FileNotFoundError as error:
             raise Refused("git is not installed, or not on PATH.") from error
@@ -93,6 +107,15 @@ class Git:
         """{branch: commit}, local ones."""
         return self._refs("refs/heads/")
 
+    def remote_branches(self) -> dict[str, str]:
+        """{branch: commit} of the remotes, as this clone last saw them: 'origin/main'."""
+        return {name: commit for name, commit in self._refs("refs/remotes/").items() if not name.endswith("/HEAD")}
+
+    def every_branch(self) -> dict[str, str]:
+        """{branch: commit}, those of the remotes too, by the name they have there; a local one hides theirs."""
+        remote = {name.partition("/")[2]: commit for name, commit in self.remote_branches().items()}
+        return remote | self.branches()
+
     def tags(self) -> dict[str, str]:
         """{tag: the commit it stands at}."""
         return self._refs("refs/tags/")
@@ -107,8 +130,12 @@ class Git:
 
     def dirty(self, *paths: str) -> list[str]:
         """Paths, from the top of the working tree, that differ from HEAD or are untracked; below ``paths``, if told."""
+        return list(self.status(*paths))
+
+    def status(self, *paths: str) -> dict[str, str]:
+        """{path: the two letters of `git status --short`} of the same; '??' is untracked."""
         out = self.output("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
-        return [os.fsdecode(entry[3:]) for entry in out.split(b"\0") if entry]
+        return {os.fsdecode(entry[3:]): entry[:2].decode("ascii") for entry in out.split(b"\0") if entry}
 
     def unfinished(self) -> str | None:
         """'a merge', 'a rebase' … that is in progress."""
@@ -125,15 +152,40 @@ class Git:
 
     def files(self, commit: str, *paths: str) -> dict[str, str]:
         """{path from the top: blob} of a commit, below ``paths``."""
+        return {path: blob for path, (_, blob) in self.entries(commit, *paths).items()}
+
+    def entries(self, commit: str, *paths: str) -> dict[str, tuple[str, str]]:
+        """{path from the top: (mode, blob)} of a commit, below ``paths``."""
         out = self.output("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
         found = {}
         for entry in out.split(b"\0"):
             if entry:
                 kind, _, path = entry.partition(b"\t")
-                found[os.fsdecode(path)] = kind.split()[2].decode("ascii")
+                mode, _, blob = kind.decode("ascii").split()
+                found[os.fsdecode(path)] = (mode, blob)
         return found
 
     def content(self, commit: str, path: str) -> bytes | None:
         """A file as a commit has it; None when it has none."""
         done = self.run("cat-file", "blob", f"{commit}:{path}")
         return done.stdout if done.returncode == 0 else None
+
+    def contents(self, blobs: Iterable[str]) -> dict[str, bytes]:
+        """{blob: its bytes}, all by one process. What is no blob is left out."""
+        wanted = list(dict.fromkeys(blobs))
+        if not wanted:
+            return {}
+        out = self.output("cat-file", "--batch", stdin="".join(f"{each}\n" for each in wanted).encode())
+        found: dict[str, bytes] = {}
+        at = 0
+        for each in wanted:
+            end = out.index(b"\n", at)
+            said = out[at:end].split()
+            at = end + 1
+            if said[-1] == b"missing":
+                continue
+            size = int(said[2])
+            if said[1] == b"blob":
+                found[each] = out[at : at + size]
+            at += size + 1
+        return found

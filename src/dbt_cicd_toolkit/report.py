@@ -85,21 +85,22 @@ def _markdown_promotion(
 
 
 def status(value: Mapping[str, Mapping[str, Mapping[str, Any]]], output_format: str) -> str:
-    """Report get_promotion_status: {environment: {model: {version, since, …}}}."""
+    """Report {environment: {name: {version, status, since, promoted_by, …}}}: get_promotion_status, and overview."""
     if output_format == "json":
         return document(value)
-    head = ("ENVIRONMENT", "MODEL", "VERSION", "SINCE (UTC)", "BY", "MOVED ON")
+    head = ("ENVIRONMENT", "NAME", "VERSION", "SINCE (UTC)", "BY", "DIFFERS")
     rows = [
         (
             environment,
-            model + ("" if entry["in_project"] else " (gone)"),
+            name + ("" if entry.get("in_project", True) else " (gone)"),
             entry["version"] or ("unversioned" if entry["status"] == "deployed" else "—"),
             entry["since"] or "—",
             entry["promoted_by"] or "—",
-            ", ".join(word for word in ("code", "build") if entry[f"{word}_changed"]) or "—",
+            "; ".join([word for word in ("code", "build") if entry.get(f"{word}_changed")] + entry.get("notes", []))
+            or "—",
         )
-        for environment, models in sorted(value.items())
-        for model, entry in sorted(models.items())
+        for environment, found in sorted(value.items())
+        for name, entry in sorted(found.items())
     ]
     return table(head, rows, output_format) if rows else "Nothing was promoted yet."
 

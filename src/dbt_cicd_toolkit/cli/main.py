@@ -20,6 +20,7 @@ COMMANDS = {
     "status": "Which version of which model each environment has.",
     "db": "Git for databases: migrations, rollbacks, snapshots, drift.",
     "schema": "Objects as sources: releases, upgrades from any release to any later one.",
+    "job": "Versions of pipeline jobs side by side: releases, maintenance lines, retirement.",
     "ledger": "The ledger in the warehouse, and its mirror below target/.",
 }
 

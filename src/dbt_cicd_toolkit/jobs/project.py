@@ -12,6 +12,7 @@ from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import manifest
 from dbt_cicd_toolkit.jobs.manifest import Manifest
+from dbt_cicd_toolkit.jobs.names import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.settings import Settings
 from dbt_cicd_toolkit.jobs.source import Job, read_job
@@ -131,10 +132,15 @@ class Project:
 
     def read(self, version: Number) -> list[Job]:
         """The jobs of a folder, by name. Raises InvalidInput for a file with a syntax error, or with no job in it."""
+        return [read_job(path, self.path(path), self.module(version, path.stem)) for path in self.jobs_of(version)]
+
+    def jobs_of(self, version: Number) -> list[Path]:
+        """The files of a folder that hold a job each."""
+        folder = self.folder(version)
         return [
-            read_job(path, self.path(path), self.module(version, path.stem))
+            path
             for path in self.files(version)
-            if path.parent == self.folder(version) and path.suffix == ".py" and not path.stem.startswith("_")
+            if path.parent == folder and path.suffix == ".py" and not path.stem.startswith("_")
         ]
 
     def versions_of(self, job: str) -> list[Number]:
@@ -168,9 +174,4 @@ def _files(folder: Path) -> list[Path]:
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """What to say of an unknown name: the ones like it, else all."""
-    import difflib
-
-    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if found:
-        return f"Did you mean {', '.join(found)}?"
-    return f"There are: {', '.join(known)}." if known else "There are none yet: `dbt-cicd job new NAME`."
+    return meant(name, known, "There are none yet: `dbt-cicd job new NAME`.")

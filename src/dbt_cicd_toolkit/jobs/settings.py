@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt_cicd_toolkit.errors import InvalidInput
-from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.jobs.number import Number
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Settings:
-    """The file."""
+    """The file. ``main`` is the main branch; None: what the remote calls so, else main or master."""
 
     package: str
     environments: Mapping[str, Environment] = field(default_factory=dict)
@@ -79,11 +78,17 @@ class Settings:
     deprecations: tuple[Deprecation, ...] = ()
     removals: tuple[Removal, ...] = ()
     accepted: tuple[Acceptance, ...] = ()
+    main: str | None = None
 
     @staticmethod
     def read(path: Path) -> Settings:
         """Read it. Raises InvalidInput for no TOML, an unknown key, or a value that is not of its kind."""
-        return _Reader(path.name).settings(_load(path))
+        return Settings.parse(path.read_bytes(), path.name)
+
+    @staticmethod
+    def parse(content: bytes, name: str) -> Settings:
+        """The same of the content of a file, as git has it for example; ``name`` is what messages call it."""
+        return _Reader(name).settings(_parse(content, name))
 
 
 def new_text(package: str) -> str:
@@ -91,28 +96,38 @@ def new_text(package: str) -> str:
     return _NEW.format(package=package)
 
 
-def append(path: Path, table: str, values: Mapping[str, Any]) -> None:
-    """Add an entry to an array of tables ('deprecations', 'removals', 'accepted'); comments and order stay."""
+def with_entry(path: Path, table: str, values: Mapping[str, Any], key: tuple[str, ...]) -> bytes:
+    """The file with an entry more in an array of tables ('deprecations', 'removals', 'accepted'); comments and order
+    stay. An entry with the same values of ``key`` gets the new ones instead."""
     import tomlkit
 
     document = _load(path)
+    if table not in document:
+        document.add(tomlkit.nl())
     array = document.setdefault(table, tomlkit.aot())
-    entry = tomlkit.table()
-    entry.update({key: str(value) if isinstance(value, Number) else value for key, value in values.items()})
-    array.append(entry)
-    write_atomically(path, tomlkit.dumps(document))
+    plain = {name: str(value) if isinstance(value, Number) else value for name, value in values.items()}
+    same = [each for each in array if all(each.get(name) == plain[name] for name in key)]
+    entry = same[0] if same else tomlkit.table()
+    entry.update(plain)
+    if not same:
+        array.append(entry)
+    return tomlkit.dumps(document).encode("utf-8")
 
 
 def _load(path: Path) -> TOMLDocument:
+    return _parse(path.read_bytes(), path.name)
+
+
+def _parse(content: bytes, name: str) -> TOMLDocument:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
+        return tomlkit.parse(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path.name} is not UTF-8 at byte {error.start}: save it as UTF-8.") from None
+        raise InvalidInput(f"{name} is not UTF-8 at byte {error.start}: save it as UTF-8.") from None
     except TOMLKitError as error:
-        raise InvalidInput(f"{path.name}: no TOML: {error}.") from None
+        raise InvalidInput(f"{name}: no TOML: {error}.") from None
 
 
 class _Reader:
@@ -121,7 +136,9 @@ class _Reader:
 
     def settings(self, document: Mapping[str, Any]) -> Settings:
         body = self._table(
-            dict(document), "", ("package", "environments", "shared_writes", "deprecations", "removals", "accepted")
+            dict(document),
+            "",
+            ("package", "main", "environments", "shared_writes", "deprecations", "removals", "accepted"),
         )
         if "package" not in body:
             raise InvalidInput(f'{self.name}: package is missing. Write it: package = "dwh" for jobs in dwh/jobs.')
@@ -138,6 +155,7 @@ class _Reader:
             tuple(self._each(body, "deprecations", self._deprecation)),
             tuple(self._each(body, "removals", self._removal)),
             tuple(self._each(body, "accepted", self._acceptance)),
+            self._text(body, "main") if "main" in body else None,
         )
 
     def _table(self, value: Any, key: str, allowed: tuple[str, ...]) -> dict[str, Any]:

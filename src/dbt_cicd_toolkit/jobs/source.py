@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +34,18 @@ class Job:
 
 def parse(path: Path, name: str) -> ast.Module:
     """The syntax tree of a file; ``name`` is what messages call it. Raises InvalidInput with the line of an error."""
+    return parse_content(path.read_bytes(), name)
+
+
+def parse_content(content: bytes, name: str) -> ast.Module:
+    """The same of the content of a file, as git has it for example."""
     try:
-        return ast.parse(path.read_bytes(), filename=name)
+        with warnings.catch_warnings():  # what Python thinks of other people's escapes is not for our reader
+            warnings.simplefilter("ignore")
+            return ast.parse(content, filename=name)
     except SyntaxError as error:
         raise InvalidInput(f"{name}:{error.lineno or 1}: no Python: {error.msg}.") from None
-    except ValueError as error:  # a null byte
+    except (ValueError, RecursionError) as error:  # a null byte; an expression of thousands of parts
         raise InvalidInput(f"{name}: no Python: {error}.") from None
 
 

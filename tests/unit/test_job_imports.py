@@ -1,0 +1,223 @@
+"""What is read of a Python file: imports, names in texts, pins, and what cannot be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbt_cicd_toolkit.errors import InvalidInput
+from dbt_cicd_toolkit.jobs import imports
+from dbt_cicd_toolkit.jobs.imports import Source, named
+from dbt_cicd_toolkit.jobs.number import Number
+
+OLD = "dwh.jobs.v0_1_0"
+
+
+def read(text: str, module: str = "dags.nightly", is_package: bool = False) -> Source:
+    return imports.read(text.encode(), "dags/nightly.py", module, is_package, "dwh.jobs")
+
+
+def versions(text: str, module: str = "dags.nightly") -> list[str]:
+    """'0.1.0 my_job import 1' of each use of a version."""
+    found = []
+    for use in read(text, module).uses:
+        if what := named(use.name, "dwh.jobs"):
+            found.append(f"{what.version} {what.job or '*'} {use.how} {use.line}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from dwh.jobs.v0_1_0.my_job import MyJob", ["0.1.0 my_job import 1"]),
+        ("from dwh.jobs.v0_1_0.my_job import MyJob as V1, helper", ["0.1.0 my_job import 1"] * 2),
+        ("import dwh.jobs.v0_1_0.my_job", ["0.1.0 my_job import 1"]),
+        ("import dwh.jobs.v0_1_0.my_job as z", ["0.1.0 my_job import 1"]),
+        ("from dwh.jobs.v0_1_0 import my_job, other", ["0.1.0 my_job import 1", "0.1.0 other import 1"]),
+        ("from dwh.jobs.v0_1_0 import (\n    my_job,\n)", ["0.1.0 my_job import 1"]),
+        ("from dwh.jobs.v0_1_0 import *", ["0.1.0 * import 1"]),
+        ("from dwh.jobs import v0_1_0\nv0_1_0.my_job.MyJob()", ["0.1.0 my_job import 2"]),
+        ("from dwh.jobs import v0_1_0 as old\nold.my_job.MyJob()", ["0.1.0 my_job import 2"]),
+        (
+            "from dwh.jobs import v0_1_0\nv0_1_0.my_job.MyJob()\nuse(v0_1_0)",
+            ["0.1.0 * import 1", "0.1.0 my_job import 2"],
+        ),
+        ("from dwh.jobs import v0_1_0", ["0.1.0 * import 1"]),
+        ("from dwh import jobs\njobs.v0_1_0.my_job.MyJob()", ["0.1.0 my_job import 2"]),
+        ("import dwh.jobs\ndwh.jobs.v0_1_0.my_job.MyJob()", ["0.1.0 my_job import 2"]),
+        ("import dwh.jobs.v0_1_0\ndwh.jobs.v0_1_0.my_job.MyJob()", ["0.1.0 my_job import 2"]),
+        ("def f():\n    from dwh.jobs.v0_1_0.my_job import MyJob", ["0.1.0 my_job import 2"]),
+        ("try:\n    pass\nexcept E:\n    import dwh.jobs.v0_1_0.my_job", ["0.1.0 my_job import 4"]),
+        ("match x:\n    case 1:\n        import dwh.jobs.v0_1_0.my_job", ["0.1.0 my_job import 3"]),
+        ("with x:\n    import dwh.jobs.v0_1_0.my_job", ["0.1.0 my_job import 2"]),
+        (
+            "import importlib\nimportlib.import_module('dwh.jobs.v0_1_0.my_job')",
+            ["0.1.0 my_job import 2", "0.1.0 my_job string 2"],
+        ),
+        (
+            "from importlib import import_module as im\nim('dwh.jobs.' + 'v0_1_0' + '.my_job')",
+            ["0.1.0 my_job import 2", "0.1.0 my_job string 2"],
+        ),
+        ("V = 'v0_1_0'\n__import__(f'dwh.jobs.{V}.my_job')", ["0.1.0 my_job import 2", "0.1.0 my_job string 2"]),
+        ("X = {'--module_name': 'dwh.jobs.v0_1_0.my_job'}", ["0.1.0 my_job string 1"]),
+        ("BashOperator(bash_command='python -m dwh.jobs.v0_1_0.my_job --now')", ["0.1.0 my_job string 1"]),
+        ("X = 's3://code/dwh/jobs/v0_1_0/my_job.py'", ["0.1.0 my_job string 1"]),
+        ("X = f'dwh.jobs.v0_1_0.{job}'", ["0.1.0 * string 1"]),
+        ("X = f'{package}.v0_1_0.my_job'", ["0.1.0 my_job string 1"]),
+        ("from dwh import jobs\ngetattr(jobs, 'v0_1_0').my_job", ["0.1.0 * import 2"]),
+        ("from other.jobs.v0_1_0.my_job import MyJob", []),
+        ("X = 'mydwh.jobs.v0_1_0.my_job'", []),
+        ("'''It replaces dwh.jobs.v0_1_0.my_job.'''\n# dwh.jobs.v0_1_0.my_job", []),
+        ("def f():\n    'see dwh.jobs.v0_1_0.my_job'", []),
+    ],
+)
+def test_uses_of_a_version_are_read(text: str, expected: list[str]) -> None:
+    assert versions(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "expected"),
+    [
+        ("dwh.jobs.v0_2_0.my_job", "from ..v0_1_0.my_job import MyJob", ["0.1.0 my_job import 1"]),
+        ("dwh.jobs.v0_2_0.my_job", "from .. import v0_1_0\nv0_1_0.my_job", ["0.1.0 my_job import 2"]),
+        ("dwh.jobs.v0_2_0.my_job", "from . import other", ["0.2.0 other import 1"]),
+        ("dwh.jobs.v0_2_0.my_job", "from ...jobs.v0_1_0 import my_job", ["0.1.0 my_job import 1"]),
+        (
+            "dwh.jobs.v0_2_0.my_job",
+            "import importlib\nimportlib.import_module('..v0_1_0.my_job', __package__)",
+            ["0.1.0 my_job import 2"],
+        ),
+    ],
+)
+def test_relative_imports_are_read(module: str, text: str, expected: list[str]) -> None:
+    assert versions(text, module) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "importlib.import_module(name)",
+        "importlib.import_module(f'dwh.jobs.{version}.my_job')",
+        "importlib.import_module(*names)",
+        "import_module(name)",
+        "im(name)",
+        "__import__(name)",
+        "runpy.run_module(name)",
+        "runpy.run_path(path)",
+        "importlib.util.spec_from_file_location('x', path)",
+        "map(import_module, names)",
+        "load = importlib.import_module",
+        "getattr(importlib, 'import_module')(name)",
+        "getattr(jobs, name)",
+        "exec(code)",
+        "eval('__import__(x)')",
+        "x = 'dwh.jobs.' + version",
+        "x = 'dwh.jobs.%s.my_job' % version",
+        "x = 'dwh.jobs.{}.my_job'.format(version)",
+        "x = '.'.join(['dwh.jobs', version, 'my_job'])",
+        "x = f'dwh/jobs/v{version}/my_job.py'",
+        "x = 'dwh.jobs.{{ params.version }}.my_job'",
+    ],
+)
+def test_what_cannot_be_read_is_unknown(line: str) -> None:
+    head = "import importlib, runpy\nfrom importlib import import_module\nfrom importlib import import_module as im\n"
+    found = read(f"{head}from dwh import jobs\n{line}\n").unknown
+    assert [each.line for each in found] == [5], found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "re.compile(name)",
+        "model.eval()",
+        "import json",
+        "x = 'dwh.jobs'",
+        "getattr(thing, name)",
+        "eval('1 + 1')",
+        "resolve(name)",
+    ],
+)
+def test_what_imports_nothing_is_not_unknown(line: str) -> None:
+    assert read(line).unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from dwh.jobs import resolve\nresolve('my_job', '~=0.1.0')", [("my_job", "~=0.1.0")]),
+        ("from dwh.jobs import resolve as r\nr('my_job')", [("my_job", "latest")]),
+        ("from dwh import jobs\njobs.resolve(job='my_job', pin='==0.1.0')", [("my_job", "==0.1.0")]),
+        ("import dwh.jobs\ndwh.jobs.resolve('my_job', PIN)", [("my_job", None)]),
+        ("from dwh.jobs import *\nresolve(name, '==0.1.0')", [(None, "==0.1.0")]),
+        ("from pathlib import Path\nresolve = Path().resolve\nresolve('x')", []),
+    ],
+)
+def test_pins_are_read(text: str, expected: list[tuple[str | None, str | None]]) -> None:
+    assert [(pin.job, pin.pin) for pin in read(text).pins] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("with DAG('nightly') as dag: pass", ("nightly",)),
+        ("import airflow\nairflow.DAG(dag_id='nightly')", ("nightly",)),
+        ("NAME = 'nightly'\nDAG(NAME)", ("nightly",)),
+        ("from airflow.sdk import dag\n@dag(schedule=None)\ndef nightly(): pass", ("nightly",)),
+        ("from airflow.sdk import dag\n@dag\ndef nightly(): pass", ("nightly",)),
+        ("from airflow.sdk import dag\n@dag(dag_id='other')\ndef nightly(): pass", ("other",)),
+        ("for x in y:\n    DAG(f'nightly_{x}')", ()),
+    ],
+)
+def test_dag_ids_are_read(text: str, expected: tuple[str, ...]) -> None:
+    assert read(text).dags == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("from dwh.jobs.v0_1_0.my_job import MyJob", False),
+        ("@task.virtualenv(requirements=['x'])\ndef f():\n    from dwh.jobs.v0_1_0.my_job import MyJob", True),
+        ("def f():\n    import dwh.jobs.v0_1_0.my_job\nPythonVirtualenvOperator(python_callable=f)", True),
+        ("def f():\n    import dwh.jobs.v0_1_0.my_job\nPythonOperator(python_callable=f)", False),
+        (
+            "from x import versioned_operator\nversioned_operator(PythonVirtualenvOperator, 'dwh.jobs.v0_1_0.my_job')",
+            True,
+        ),
+        ("from x import versioned_operator\nversioned_operator(PythonOperator, 'dwh.jobs.v0_1_0.my_job')", False),
+    ],
+)
+def test_a_task_with_an_interpreter_of_its_own_is_known(text: str, apart: bool) -> None:
+    assert {use.apart for use in read(text).uses if use.how == "import" and named(use.name, "dwh.jobs")} == {apart}
+
+
+def test_a_text_that_is_no_python_is_read_line_by_line() -> None:
+    lines = [
+        "# dwh.jobs.v0_1_0.old",
+        "module: dwh.jobs.v0_1_0.my_job",
+        "other: dwh.jobs.{{ v }}.my_job",
+        "file: dwh/jobs/v0_2_0/x.py",
+    ]
+    source = imports.read_text("\n".join(lines), "dwh.jobs")
+    assert [(use.line, use.name) for use in source.uses] == [(2, f"{OLD}.my_job"), (4, "dwh.jobs.v0_2_0.x")]
+    assert [each.line for each in source.unknown] == [3]
+
+
+def test_imports_for_type_checkers_are_told_apart() -> None:
+    text = (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    import c"
+    )
+    assert [(use.name, use.typing, use.lazy) for use in read(text).uses[1:]] == [
+        ("a", True, False),
+        ("b", False, False),
+        ("c", False, True),
+    ]
+
+
+def test_a_file_that_is_no_python_is_told_with_its_line() -> None:
+    with pytest.raises(InvalidInput, match=r"^dags/nightly.py:2: no Python: "):
+        read("x = 1\ndef f(:\n")
+
+
+def test_a_name_is_of_a_version() -> None:
+    assert named("dwh.jobs.v0_10_0.my_job.MyJob", "dwh.jobs") == imports.Named(Number(0, 10, 0), "my_job")
+    assert named("dwh.jobs.v01_0_0.my_job", "dwh.jobs") is None
+    assert named("dwh.jobs.resolve", "dwh.jobs") is None
