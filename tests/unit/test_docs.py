@@ -141,10 +141,10 @@ def test_the_readme_has_no_command_that_does_not_exist() -> None:
         assert path in LEAVES, path
 
 
-@pytest.mark.parametrize("path", [path for path in LEAVES if path[1] in ("db", "schema")], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in LEAVES if path[1] in ("db", "schema", "job")], ids=" ".join)
 def test_the_reference_has_the_command_with_its_own_options(path: tuple[str, ...]) -> None:
-    reference = DOCS[ROOT / "docs" / path[1] / "commands.md"]
-    text = section(reference, f"## {path[2]}")
+    reference = DOCS[ROOT / "docs" / ("jobs" if path[1] == "job" else path[1]) / "commands.md"]
+    text = section(reference, f"## {' '.join(path[2:]).removesuffix(' make')}")
     assert own_options(path) <= set(re.findall(r"--[a-z-]+", text))
     assert set(re.findall(r"^- `(--[a-z-]+)`", text, re.M)) <= options(path)
     assert options(path) <= set(re.findall(r"--[a-z-]+", reference))
