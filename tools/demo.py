@@ -104,6 +104,8 @@ def walk(server: embedded.EmbeddedServer) -> None:
     say("8. What production has, still")
     run("dbt-cicd", "status", "--environment", "production")
     migrations(server)
+    objects(server)
+    jobs()
 
 
 def migrations(server: embedded.EmbeddedServer) -> None:
@@ -138,6 +140,74 @@ def migrations(server: embedded.EmbeddedServer) -> None:
     execute(server, "insert into business.customer_analytics values (1, 0.5)", dbname="one_vault")
     db("rollback", expect=1)
     db("status")
+
+
+def objects(server: embedded.EmbeddedServer) -> None:
+    """Objects as sources, in the same folder and database."""
+    folder = ROOT / ".local" / "demo-db"
+
+    def schema(*arguments: str, expect: int = 0, show: bool = True) -> None:
+        run("dbt-cicd", "schema", *arguments, folder=folder, expect=expect, show=show)
+
+    say("12. Another schema by its end state: sources, a release of them, and a database that has it")
+    schema("init", "--schemas", "shop", show=False)
+    source = folder / "schema/objects/shop.sql"
+    source.write_text(
+        "create schema shop;\n"
+        "create table shop.customer (id integer primary key, phone text);\n"
+        "create view shop.phones as select id, phone from shop.customer;\n",
+        encoding="utf-8",
+    )
+    schema("release", "1.0.0")
+    schema("install")
+    execute(server, "insert into shop.customer values (1, '555-1234')", dbname="one_vault")
+    say("13. A column is renamed in the source: never guessed, but declared; the row goes along")
+    source.write_text(
+        source.read_text(encoding="utf-8")
+        .replace("phone text", "mobile text")
+        .replace("id, phone", "id, mobile as phone")
+    )
+    schema("release", "1.1.0", expect=1)
+    schema("delta", "shop.customer rename phone mobile")
+    schema("release", "1.1.0")
+    schema("upgrade")
+    schema("check")
+
+
+def jobs() -> None:
+    """Two versions of a job, in a git repository of their own."""
+    folder = ROOT / ".local" / "demo-jobs"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def git(*arguments: str) -> None:
+        subprocess.run(("git", *arguments), cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    def commit(message: str) -> None:
+        git("add", "--all")
+        git("commit", "--quiet", "--message", message)
+
+    def job(*arguments: str, expect: int = 0, show: bool = True) -> None:
+        run("dbt-cicd", "job", *arguments, folder=folder, expect=expect, show=show)
+
+    def write(folder_: str, text: str) -> None:
+        path = folder / "dwh/jobs" / folder_ / "my_job.py"
+        path.write_text(f"class MyJob:\n    def run(self) -> str:\n        return {text!r}\n", encoding="utf-8")
+
+    say("14. A job in Python, released; then a new version beside it, which DAGs adopt when they are ready")
+    git("init", "--quiet", "--initial-branch=main")
+    for name, value in (("user.name", "demo"), ("user.email", "demo@example.com"), ("commit.gpgsign", "false")):
+        git("config", name, value)
+    job("init", "dwh", show=False)
+    for version, text in (("v0_1_0", "as ever"), ("v0_2_0", "in a new way")):
+        job("new" if version == "v0_1_0" else "new-version", "my_job")
+        write(version, text)
+        commit(text)
+        job("release")
+    job("list")
+    say("15. What is released cannot change")
+    write("v0_1_0", "changed by the way")
+    job("check", expect=3)
 
 
 if __name__ == "__main__":
