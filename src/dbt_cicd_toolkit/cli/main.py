@@ -17,7 +17,7 @@ from dbt_cicd_toolkit.errors import ToolkitError
 COMMANDS = {
     "version": "Versions of models: register, bump, deploy, history.",
     "promote": "Test models and promote them to an environment, all or none.",
-    "status": "Which version of which model each environment has.",
+    "status": "Which version of which model and job each environment has, and its database.",
     "db": "Git for databases: migrations, rollbacks, snapshots, drift.",
     "schema": "Objects as sources: releases, upgrades from any release to any later one.",
     "job": "Versions of pipeline jobs side by side: releases, maintenance lines, retirement.",

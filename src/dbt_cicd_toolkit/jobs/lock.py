@@ -195,7 +195,7 @@ def _flat(environments: resolver.Environments) -> dict[tuple[str, str, str], str
 def _deprecated(project: Project, environments: resolver.Environments) -> list[str]:
     until = {(each.job, str(each.version)): each.until for each in project.settings.deprecations}
     return [
-        f"{environment}: '{pin}' leads to {job} {version}, which is deprecated from {until[(job, version)]}."
+        f"{environment}: '{pin}' leads to {job} {version}, which may be used until {until[(job, version)]}."
         for (environment, job, pin), version in _flat(environments).items()
         if (job, version) in until
     ]

@@ -117,10 +117,10 @@ def refuse_too_small(line: Line, version: Number, changes: Sequence[Fragment]) -
         if each.kind == "fix" or version >= needed:
             continue
         if line.base:
-            then = f"move it to {line.main or 'main'}: {line.name} takes fixes only"
+            then = f"Move it to {line.main or 'main'}: {line.name} takes fixes only"
         else:
             then = f"`dbt-cicd job new-version NAME --bump {needed}` renames the open folder"
-        raise Refused(f"{each.path} tells of a {each.kind} change, which needs {needed}, not {version}. Or {then}.")
+        raise Refused(f"{each.path} tells of a {each.kind} change, which needs {needed}, not {version}. {then}.")
 
 
 def page(version: Number | str, date: str, jobs: Sequence[str], changes: Sequence[Fragment]) -> str:

@@ -123,7 +123,8 @@ def _number(project: Project, line: Line, opened: Number | None, asserted: Numbe
                 f"`dbt-cicd job release {line.next(None)}`."
             )
         number = asserted
-    elif asserted not in (None, number):
+    elif asserted is not None and asserted != number:
+        line.allow(asserted)
         raise Refused(
             f"{asserted} is not what is open, which is {number} ({project.path(project.folder(number))}). "
             f"`dbt-cicd job release`; or `dbt-cicd job new-version NAME --bump {asserted}` renames it."

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 _NEW = """\
 # Settings of the versions of jobs: https://semver.org numbers, one folder each. See `dbt-cicd job --help`.
-# [environments.production]
-# branch = "main"        the branch whose DAGs run there
-# dags = ["dags"]        where they are
 package = "{package}"
+
+# [environments.production]
+# branch = "main"        # the branch whose DAGs run there
+# dags = ["dags"]        # where they are
 """
 
 
