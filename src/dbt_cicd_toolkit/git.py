@@ -20,6 +20,21 @@ _UNFINISHED = {
     "REVERT_HEAD": "a revert",
     "BISECT_LOG": "a bisection",
 }
+# What a user may have set for his own eyes, or for submodules, and what we read would be something else by.
+_PLAIN = [
+    part
+    for setting in (
+        "core.quotePath=off",
+        "log.showSignature=false",
+        "color.ui=false",
+        "color.grep=false",
+        "color.branch=false",
+        "column.ui=never",
+        "submodule.recurse=false",
+        "grep.fallbackToNoIndex=false",
+    )
+    for part in ("-c", setting)
+]
 
 
 def head(directory: Path) -> str | None:
@@ -57,7 +72,7 @@ class Git:
         }
         try:
             return subprocess.run(
-                ["git", "-c", "core.quotePath=off", "-c", "log.showSignature=false", *arguments],
+                ["git", *_PLAIN, *arguments],
                 cwd=self.directory,
                 input=stdin,
                 capture_output=True,
@@ -120,8 +135,18 @@ class Git:
         """{tag: the commit it stands at}."""
         return self._refs("refs/tags/")
 
-    def _refs(self, below: str) -> dict[str, str]:
-        lines = self.text("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", below).splitlines()
+    def merged_tags(self, commit: str) -> list[str]:
+        """The tags in the history of a commit."""
+        return list(self._refs("refs/tags/", f"--merged={commit}"))
+
+    def hidden(self) -> list[str]:
+        """Paths that git was told not to look at (sparse checkout, skip-worktree, assume-unchanged)."""
+        entries = self.output("ls-files", "-v", "-z").split(b"\0")
+        return [os.fsdecode(entry[2:]) for entry in entries if entry and (entry[:1] == b"S" or entry[:1].islower())]
+
+    def _refs(self, below: str, *options: str) -> dict[str, str]:
+        form = "--format=%(objectname) %(*objectname) %(refname)"
+        lines = self.text("for-each-ref", form, *options, below).splitlines()
         found = {}
         for line in lines:
             own, peeled, name = line.split(" ", 2)

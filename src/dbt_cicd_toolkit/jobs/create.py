@@ -260,16 +260,18 @@ class Folder:
         """Files that name a folder, whether committed yet or not."""
         search = (
             "grep",
-            "--no-color",
             "-z",
             "--files-with-matches",
             "--untracked",
-            "-I",
+            "--text",
             "--fixed-strings",
             "-e",
             old.folder,
         )
-        return [os.fsdecode(each) for each in self.project.git.run(*search).stdout.split(b"\0") if each]
+        done = self.project.git.run(*search)
+        if done.returncode > 1:
+            raise Refused(f"`git grep` failed: {done.stderr.decode('utf-8', 'replace').strip()}")
+        return [os.fsdecode(each) for each in done.stdout.split(b"\0") if each]
 
     # A copy.
 

@@ -38,6 +38,7 @@ def releases(project: Project) -> tuple[dict[Number, Release], list[Finding]]:
     """The releases of this branch, ascending; and where manifests are missing, damaged or not what was committed."""
     here, findings = _here(project)
     there = _committed(project, here)
+    findings += _moved_tags(project, here, there)
     found = {}
     for version in sorted(set(here) | {version for version, _ in there}):
         path = f"releases/{version}.json"
@@ -84,13 +85,40 @@ def _committed(project: Project, here: Mapping[Number, bytes]) -> dict[tuple[Num
     for path in git.files("HEAD", "releases/"):
         if (version := _version(path)) is not None:
             names[version, "HEAD"] = f"HEAD:{path}"
-    merged = set(git.text("tag", "--merged", "HEAD").splitlines())
+    merged = set(git.merged_tags("HEAD"))
     for tag in git.tags():
         version = _version(f"releases/{tag[1:]}.json") if tag.startswith("v") else None
         if version is not None and (version in here or tag in merged):
             names[version, tag] = f"refs/tags/{tag}:releases/{version}.json"
     contents = git.contents(names.values())
     return {key: contents[name] for key, name in names.items() if name in contents}
+
+
+def _moved_tags(
+    project: Project, here: Mapping[Number, bytes], there: Mapping[tuple[Number, str], bytes]
+) -> list[Finding]:
+    """A tag without the manifest of its release; and where a tag is missing, a manifest that was committed anew."""
+    tags = project.git.tags()
+    findings = [
+        Finding("differs", "frozen", f"tag {each.tag} has no releases/{each}.json: it was moved. Fetch the right one.")
+        for each in here
+        if each.tag in tags and (each, each.tag) not in there
+    ]
+    untagged = {f"releases/{each}.json": each for each in here if each.tag not in tags and (each, "HEAD") in there}
+    if not untagged:
+        return findings
+    out = project.git.text("log", "--diff-filter=A", "--format=%x00%H", "--name-only", "--", *untagged)
+    first: dict[str, str] = {}  # the oldest comes last
+    for block in out.split("\0")[1:]:
+        commit, *paths = block.split("\n")
+        first |= {path: commit for path in paths if path in untagged}
+    contents = project.git.contents(f"{commit}:{path}" for path, commit in first.items())
+    for path, commit in first.items():
+        recorded, now = contents.get(f"{commit}:{path}"), there[untagged[path], "HEAD"]
+        if recorded is not None and content_hash(recorded) != content_hash(now):
+            said = f"{path} was changed after commit {commit[:12]} had released it. A manifest never changes."
+            findings.append(Finding("differs", "frozen", f"{said} {_restore(path, commit[:12])}"))
+    return findings
 
 
 def _version(path: str) -> Number | None:
@@ -114,7 +142,8 @@ def folders(project: Project, tree: Tree, recorded: Mapping[Number, Release]) ->
         for path, expected in release.manifest.files.items():
             is_removed = _belongs(path, gone) or len(gone) == len(release.manifest.jobs)
             if path in here:
-                found += _present(tree, path, expected, release, is_removed)
+                is_link = project.folder(version).is_symlink() or (project.root / path).is_symlink()
+                found += _present(tree, path, expected, release, is_removed, is_link)
             elif not is_removed:
                 found.append(_missing(path, release))
         added |= {path: _added(path, release) for path in here - set(release.manifest.files)}
@@ -126,12 +155,15 @@ def _belongs(path: str, jobs: set[str]) -> bool:
     return Path(path).name.partition(".")[0] in jobs
 
 
-def _present(tree: Tree, path: str, expected: str, release: Release, is_removed: bool) -> list[Finding]:
+def _present(tree: Tree, path: str, expected: str, release: Release, is_removed: bool, is_link: bool) -> list[Finding]:
     if is_removed:
         said = (
             f"{path} is there, and jobs.toml records that it was removed. Delete it (dbt-cicd job remove does), or the "
             "record."
         )
+        return [Finding("differs", "frozen", said)]
+    if is_link:
+        said = f"{path} is frozen by {release.since} and is a link now. {_restore(path, release.by)}"
         return [Finding("differs", "frozen", said)]
     actual = content_hash(tree.read(path) or b"")
     if actual == expected:

@@ -44,9 +44,9 @@ class Journal:
         process: whose temporary files may lie around.
         files: {path: the name of its copy, None for a file that is new}.
         folders: those that are new, outermost first.
-        branch, old: where the commit goes, and what it goes upon; None when only files change.
+        branch: where the commit goes; None when only files change. old: HEAD before.
         tag: made after the commit, or None.
-        hashes: {path: content_hash()} that the commit must have.
+        hashes: {path: content_hash()} that the commit must have, or that were written when only files change.
         blobs: {path: blob} that it must have.
         frozen: folder in which it may change nothing else.
         worktree: a working tree that is made for this, and goes with it.
@@ -218,7 +218,9 @@ class Writer:
             what: what messages call it, as in 'release of 0.1.0'.
             modes: {path: mode} of new files, where it matters.
         """
-        journal = self._begin(Journal(what, os.getpid(), *self._kept(changes)))
+        written = {path: content_hash(content) for path, content in changes.items() if content is not None}
+        kept = self._kept(changes)
+        journal = self._begin(Journal(what, os.getpid(), *kept, old=self.git.commit("HEAD"), hashes=written))
         try:
             self._change(changes, modes or {})
         except BaseException:
@@ -395,6 +397,10 @@ class Writer:
             return f"what the interrupted {journal.what} left was removed."
         self._remove_ref_locks(journal)
         if journal.branch is None:
+            if changed := self._changed_since(journal):
+                shutil.rmtree(self._directory)
+                said = f"the {journal.what} was interrupted, and {changed} since: all is left as it is."
+                return f"{said} Look at `git status`."
             self._undo(journal)
             return f"the interrupted {journal.what} was undone."
         if self.git.branch() != journal.branch:
@@ -413,6 +419,19 @@ class Writer:
             return f"the interrupted {journal.what} was finished."
         self._undo(journal)
         return f"the interrupted {journal.what} was undone."
+
+    def _changed_since(self, journal: Journal) -> str | None:
+        """What the user has done to the files of a write that was killed; None: nothing."""
+        if journal.old != self.git.commit("HEAD"):
+            return "something was committed"
+        for path, copy in journal.files.items():
+            file = self.project.root / path
+            known = {journal.hashes.get(path)}
+            if copy is not None and (self._directory / copy).exists():
+                known.add(content_hash((self._directory / copy).read_bytes()))
+            if file.is_file() and content_hash(file.read_bytes()) not in known:
+                return f"{path} was changed"
+        return None
 
     def _remove_ref_locks(self, journal: Journal) -> None:
         """Those of a git that was killed with us; one that lives holds them for moments only."""
@@ -492,11 +511,12 @@ class Writer:
 
     def _set_index(self, journal: Journal, commit: str) -> None:
         """Let the user's index have our paths as a commit has them, and leave all else in it alone."""
-        entries = self.git.entries(commit, *journal.files)
-        if self._staged(journal.files) == entries:
+        paths = [*journal.files, *self._added_by_hooks(journal, commit)]
+        entries = self.git.entries(commit, *paths)
+        if self._staged(paths) == entries:
             return
         none = ("0", "0" * len(commit))
-        lines = index_lines({path: entries.get(path, none) for path in journal.files})
+        lines = index_lines({path: entries.get(path, none) for path in paths})
         with self._index_lock():
             new = self._directory / "next"
             shutil.copy2(self._own / "index", new)
@@ -504,6 +524,17 @@ class Writer:
             self.git.output("update-index", "-z", "--index-info", stdin=lines, environment=environment)
             self.git.run("update-index", "-q", "--refresh", environment=environment)
             new.replace(self._own / "index")
+
+    def _added_by_hooks(self, journal: Journal, commit: str) -> list[str]:
+        """Other paths that a hook has put into the commit; what the user has staged otherwise stays as it is."""
+        if commit == journal.old or journal.old is None:
+            return []
+        out = self.git.output("diff-tree", "-r", "-z", "--no-renames", "--name-only", journal.old, commit)
+        others = [os.fsdecode(path) for path in out.split(b"\0") if path and os.fsdecode(path) not in journal.files]
+        if not others:
+            return []
+        before, staged = self.git.entries(journal.old, *others), self._staged(others)
+        return [path for path in others if staged.get(path) == before.get(path)]
 
     def _staged(self, paths: Iterable[str]) -> Mapping[str, tuple[str, str]]:
         out = self.git.output("ls-files", "--stage", "-z", "--", *paths)

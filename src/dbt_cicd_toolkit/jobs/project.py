@@ -89,6 +89,8 @@ class Project:
             text = self.version_file.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise InvalidInput("VERSION is missing. Restore it (git restore VERSION).") from None
+        except UnicodeDecodeError:
+            raise InvalidInput("VERSION is no text. Restore it (git restore VERSION).") from None
         return Number.parse(text, "VERSION")
 
     def folder(self, version: Number) -> Path:
@@ -146,7 +148,7 @@ class Project:
     def versions_of(self, job: str) -> list[Number]:
         """The versions of a job that are there, the open one too, ascending. Raises InvalidInput for no known job."""
         found = [each for each in self.folders() if (self.folder(each) / f"{job}.py").is_file()]
-        if not found:
+        if not found or not job.isidentifier() or job.startswith("_"):
             raise InvalidInput(f"there is no job {job}. {nearest(job, self.names())}")
         return found
 

@@ -269,8 +269,7 @@ class Uses:
         for tree, files in zip(branches, self._grep(version, branches) if branches else (), strict=True):
             inside = f"{self.project.path(self.project.folder(version))}/"  # that folder is the same everywhere
             found += self._searched(tree, [path for path in files if not path.startswith(inside)])
-            if self.project.path(self.project.lock_file) in files:
-                found += self.of_lock(tree)
+            found += self.of_lock(tree)
         return _without_twins(found)
 
     def _other_branches(self) -> list[Branch]:
@@ -294,7 +293,7 @@ class Uses:
         package of the jobs. One process for all."""
         package = r"[./]".join(map(re.escape, self.project.package.split(".")))
         pattern = rf'{version.folder}|{package}|"{re.escape(str(version))}"'
-        search = ["grep", "-l", "-z", "-I", "-E", "-e", pattern]
+        search = ["grep", "-l", "-z", "--text", "-E", "-e", pattern]
         search += [tree.commit for tree in branches] or ["--untracked"]
         done = self.project.git.run(*search, "--", *(f":(exclude){each}" for each in _NOT_SEARCHED))
         if done.returncode > 1:

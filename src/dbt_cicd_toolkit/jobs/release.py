@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,7 @@ def _ready(project: Project, opened: Number | None, tag: bool) -> Line:
     line = state.line(project)
     if tag:
         refuse_other_branch(line)
+    state.refuse_hidden(project)
     state.refuse_dirty(project)
     if opened:
         _refuse_tag(project, opened)
@@ -180,6 +182,7 @@ def _manifest(project: Project, line: Line, number: Number, found: Modules, besi
         job.name: Entry(job.module, job.class_name, job.reads, job.writes, job.requires) for job in project.read(number)
     }
     files = {project.path(each): content_hash(each.read_bytes()) for each in project.files(number)}
+    _refuse_filtered(project, number, files)
     if files and not jobs:
         raise Refused(
             f"{project.path(project.folder(number))} has no job in it. `dbt-cicd job new NAME`, or delete the folder."
@@ -193,6 +196,19 @@ def _manifest(project: Project, line: Line, number: Number, found: Modules, besi
         shared.hashes(found, shared.paths(found, files)),
         **beside,
     )
+
+
+def _refuse_filtered(project: Project, number: Number, files: Mapping[str, str]) -> None:
+    """Raises Refused where a commit has other bytes than the working tree: a clone would not have what is frozen."""
+    blobs = project.git.files("HEAD", project.path(project.folder(number)) + "/")
+    contents = project.git.contents(blobs.values())
+    there = {path: content_hash(contents.get(blobs.get(path, ""), b"")) for path in files}
+    other = [path for path, expected in files.items() if there[path] != expected]
+    if other:
+        raise Refused(
+            f"{state.some(other)}: git keeps other bytes than are here (a filter of .gitattributes?), and what is "
+            "released must be the same everywhere. Take the filter off this folder."
+        )
 
 
 def _files(project: Project, made: Manifest, page: str, changes: list[Fragment]) -> dict[str, bytes | None]:
@@ -273,15 +289,23 @@ def push(project: Project, remote: str | None = None, *, dry_run: bool = False) 
     if not git.is_ancestor(at, "HEAD"):
         raise Refused(f"{tag_name} is not on {line.branch}. `git switch` to its branch, then run this again.")
     where = remote or _remote(git, line.branch)
+    if where.startswith("-"):
+        raise InvalidInput(f"'{where}' is no remote. There are: {', '.join(git.text('remote').split()) or 'none'}.")
     refs = (f"refs/heads/{line.branch}", f"refs/tags/{tag_name}")
     options = ("--dry-run",) if dry_run else ()
-    done = git.run("push", "--atomic", "--porcelain", *options, where, *(f"{ref}:{ref}" for ref in refs))
+    done = git.run("push", "--atomic", "--porcelain", *options, "--", where, *(f"{ref}:{ref}" for ref in refs))
+    where = _without_password(where)
     if done.returncode:
-        said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
+        said = _without_password((done.stderr + done.stdout).decode("utf-8", "replace").strip())
         raise Refused(
             f"{where} took neither {line.branch} nor {tag_name}.{_advice(said, git, line, tag_name, at)}\n{said}"
         )
     return {"remote": where, "branch": line.branch, "tag": tag_name, "commit": at}
+
+
+def _without_password(text: str) -> str:
+    """URLs without their user and password."""
+    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
 
 
 def _advice(said: str, git: Git, line: Line, tag_name: str, at: str) -> str:

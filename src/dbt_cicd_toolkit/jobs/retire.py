@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
-from dbt_cicd_toolkit.jobs import frozen, pins, settings, shared
+from dbt_cicd_toolkit.jobs import frozen, pins, settings, shared, state
 from dbt_cicd_toolkit.jobs.inventory import Item, inventory, today
 from dbt_cicd_toolkit.jobs.journal import exclusive
 from dbt_cicd_toolkit.jobs.manifest import content_hash
@@ -137,6 +137,7 @@ def remove(
         Differs: its files are not those of the release.
     """
     with exclusive(project, dry_run=dry_run) as writer:
+        state.refuse_hidden(project)
         item = _released(project, job, version)
         files = _files(project, job, version)
         if item.state == "removed" and not files:

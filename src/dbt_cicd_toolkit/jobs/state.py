@@ -181,6 +181,16 @@ def refuse_dirty(project: Project) -> None:
         )
 
 
+def refuse_hidden(project: Project) -> None:
+    """Raises Refused when git was told to look away from files, so that what they hold cannot be trusted."""
+    if hidden := project.git.hidden():
+        raise Refused(
+            f"git does not look at {some(hidden)} (a sparse checkout, skip-worktree or assume-unchanged), so what they "
+            "hold is not known. `git sparse-checkout disable`, `git update-index --no-skip-worktree "
+            "--no-assume-unchanged FILE`, or a fresh clone."
+        )
+
+
 def some(texts: Collection[str]) -> str:
     """The first few of many, and how many more."""
     shown = ", ".join(list(texts)[:_SHOWN])
@@ -190,8 +200,7 @@ def some(texts: Collection[str]) -> str:
 
 def released_tags(git: Git, merged: str | None = None) -> dict[Number, str]:
     """{release: its tag}, ascending; those that a commit has in its history, if one is told."""
-    arguments = ("--merged", merged) if merged else ()
-    names = git.text("tag", "--list", "v*", *arguments).splitlines()
+    names = git.merged_tags(merged) if merged else list(git.tags())
     matches = (_TAG.fullmatch(name) for name in names)
     return dict(sorted((Number(*map(int, match.groups())), match[0]) for match in matches if match))
 
