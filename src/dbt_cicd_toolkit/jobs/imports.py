@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
+from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.source import parse_content
 
@@ -21,6 +22,7 @@ How = Literal["import", "string"]
 _HOLE = "\0"
 _ANY = r"[\w\0{}%$<>*?-]"
 _FOLDER = r"v(?:0|[1-9][0-9]*)_(?:0|[1-9][0-9]*)_(?:0|[1-9][0-9]*)"
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_]){_FOLDER}(?![A-Za-z0-9_])")
 # Functions that import what an argument says: the place and the name of that argument.
 _BY_NAME = {
     "import_module": (0, "name"),
@@ -64,16 +66,21 @@ class Use:
 
 @dataclass(frozen=True)
 class Unknown:
-    """An import or a name that cannot be read; ``text`` is the source."""
+    """An import or a name that cannot be read; ``text`` is the source.
+
+    ``folders``: version folders that it names without saying of which package, which matters only where these are; none
+    for what may be any.
+    """
 
     line: int
     text: str
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pin:
     """A call of resolve(). ``job`` and ``pin`` are None where they are no literals; no pin at all is 'latest'.
-    ``environment``: the one that the call itself names."""
+    ``environment``: the one that the call itself names; in < > the source of one that is no literal."""
 
     line: int
     text: str
@@ -85,12 +92,14 @@ class Pin:
 
 @dataclass(frozen=True)
 class Source:
-    """What was read of a file. ``dags``: the ids of the DAGs it makes, as far as they are literal."""
+    """What was read of a file. ``dags``: the ids of the DAGs it makes, as far as they are literal. ``attributes``: what
+    is used of an imported job with a dot, my_job.MyJob."""
 
     uses: tuple[Use, ...] = ()
     unknown: tuple[Unknown, ...] = ()
     pins: tuple[Pin, ...] = ()
     dags: tuple[str, ...] = ()
+    attributes: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,9 @@ def read_text(text: str, jobs: str) -> Source:
     uses, unknown = [], []
     for line, each in enumerate(text.splitlines(), start=1):
         if not each.lstrip().startswith("#"):
-            names, unclear = _names(each, jobs)
+            names, unclear, left = _names(each, jobs)
             uses += [Use(name, line, "string", apart=True) for name in names]
-            unknown += [Unknown(line, each.strip())] if unclear else []
+            unknown += [Unknown(line, each.strip(), () if unclear else left)] if unclear or left else []
     return Source(tuple(uses), tuple(unknown))
 
 
@@ -139,8 +148,11 @@ def read(content: bytes, where: str, module: str, is_package: bool, jobs: str) -
     """
     tree = parse_content(content, where)
     reader = _Reader(module, is_package, jobs, deep=bool(_suspicious(jobs).search(content)))
-    reader.module(tree)
-    return reader.source()
+    try:
+        reader.module(tree)
+        return reader.source()
+    except RecursionError:
+        raise InvalidInput(f"{where}: an expression has too many parts to be read. Split it.") from None
 
 
 @lru_cache
@@ -168,17 +180,21 @@ def _number(folder: str) -> Number:
     return Number(*map(int, folder[1:].split("_")))
 
 
-def _names(text: str, jobs: str) -> tuple[list[str], bool]:
-    """The dotted names of versions in a text, and whether it names one that cannot be read."""
-    found, unclear = [], False
+def _names(text: str, jobs: str) -> tuple[list[str], bool, tuple[str, ...]]:
+    """The dotted names of versions in a text, whether it names one that cannot be read, and the version folders in it
+    of which it does not say whose they are."""
+    found, unclear, told = [], False, set()
     for match in _text_pattern(jobs).finditer(text):
-        folder, job = (match[2], match[3]) if match[1] else (match[4], match[5])
+        group = 2 if match[1] else 4
+        folder, job = match[group], match[group + 1]
         if re.fullmatch(_FOLDER, folder):
             named_job = job if job and re.fullmatch(r"\w+", job) else None
             found.append(".".join(filter(None, (jobs, folder, named_job))))
+            told.add(match.start(group))
         elif re.search(r"[\0{%$<*?]", folder) or (folder in ("", "v") and match.end() == len(text)):
             unclear = True
-    return found, unclear
+    left = dict.fromkeys(match[0] for match in _TOKEN.finditer(text) if match.start() not in told)
+    return found, unclear, tuple(left)
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,7 @@ class _Reader:
     # Local name: the dotted name that it stands for. A name that is bound twice has both.
     bound: dict[str, list[str]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
+    constant_nodes: dict[int, str] = field(default_factory=dict)
     # Names used as such; and longer ones, with what their beginning stands for.
     bare: set[str] = field(default_factory=set)
     chains: set[str] = field(default_factory=set)
@@ -211,11 +228,21 @@ class _Reader:
     # Expressions are looked at when every import of the file is known.
     later: list[tuple[ast.expr, _At]] = field(default_factory=list)
     apart: frozenset[str] = frozenset()
+    attributes: list[Use] = field(default_factory=list)
+    # Names that statements other than imports bind, and names that are read.
+    stored: frozenset[str] = frozenset()
+    loaded: set[str] = field(default_factory=set)
+    # Expressions that a use was read of, by id().
+    told: set[int] = field(default_factory=set)
+    # Version folders in constants: what matters is how these are used.
+    waiting: list[tuple[str, Unknown]] = field(default_factory=list)
 
     def module(self, tree: ast.Module) -> None:
         """Read everything."""
         if self.deep:
             self.constants = _constants(tree)
+            self.constant_nodes = _constant_nodes(tree, self.constants)
+            self.stored = frozenset(_stored(tree))
             self.apart = frozenset(_given_to_operators(tree))
         self._block(tree.body, _At())
         for expression, at in self.later:
@@ -228,6 +255,7 @@ class _Reader:
             behind = any(each.startswith(f"{use.name}.") for each in self.chains)
             if not behind or use.name in self.chains or local in self.bare:
                 self.uses.append(use)
+        self.unknown += [each for name, each in self.waiting if name not in self.loaded]
         order = sorted(set(self.uses), key=lambda use: (use.line, use.name, use.how))
         unknown = [
             each
@@ -238,7 +266,8 @@ class _Reader:
                 for other in self.unknown
             )
         ]
-        return Source(tuple(order), tuple(unknown), tuple(self.pins), tuple(dict.fromkeys(self.dags)))
+        dags = tuple(dict.fromkeys(self.dags))
+        return Source(tuple(order), tuple(unknown), tuple(self.pins), dags, tuple(self.attributes))
 
     # Statements
 
@@ -315,10 +344,18 @@ class _Reader:
         if target not in self.bound[local]:
             self.bound[local].append(target)
         found = named(name, self.jobs)
+        self._left(name.split("."), [name], line, name)
         if found and found.job is None and bound_to != "*" and self.deep:
             self.folders.append(("" if whole else local, use))
         else:
             self.uses.append(use)
+
+    def _left(self, parts: Sequence[str], full: Sequence[str], line: int, text: str) -> None:
+        """Tell of version folders in a name with dots that leads to none, as far as we see: import v0_1_0.my_job."""
+        told = {found.version.folder for each in full if (found := named(each, self.jobs))}
+        left = tuple(part for part in parts if re.fullmatch(_FOLDER, part) and part not in told)
+        if left:
+            self.unknown.append(Unknown(line, text, left))
 
     # Expressions
 
@@ -332,6 +369,8 @@ class _Reader:
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 self._text(node.value, node, at)
+            elif isinstance(node.value, bytes):
+                self._text(node.value.decode("latin-1"), node, at)
         elif isinstance(node, ast.JoinedStr | ast.BinOp) and (text := self._fold(node)) is not None:
             self._text(text, node, at)
             self._inside(node, at)
@@ -347,40 +386,71 @@ class _Reader:
     def _inside(self, node: ast.AST, at: _At) -> None:
         """What a text is made of, but for its own pieces of text."""
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.JoinedStr | ast.BinOp | ast.FormattedValue):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and child is node.right:
+                self._expression(child, at)  # '%s' % 'v0_1_0': only the left is in the text
+            elif isinstance(child, ast.JoinedStr | ast.FormattedValue) or _adds(child):
                 self._inside(child, at)
+            elif isinstance(child, ast.Name) and child.id in self.constants:
+                self.loaded.add(child.id)
             elif not isinstance(child, ast.Constant):
                 self._expression(child, at)
 
     def _text(self, text: str, node: ast.expr, at: _At) -> None:
-        names, unclear = _names(text, self.jobs)
+        names, unclear, left = _names(text, self.jobs)
         self.uses += [Use(name, node.lineno, "string", at.lazy, at.typing, at.apart) for name in names]
         if unclear:
             self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
+        elif left and id(node) not in self.told:
+            unknown = Unknown(node.lineno, ast.unparse(node), left)
+            if id(node) in self.constant_nodes:
+                self.waiting.append((self.constant_nodes[id(node)], unknown))
+            else:
+                self.unknown.append(unknown)
 
     def _name(self, node: ast.Name) -> None:
         self.bare.add(node.id)
+        self.loaded.add(node.id)
         if any(self._loader(target) for target in self.bound.get(node.id, ())):
             self.unknown.append(Unknown(node.lineno, node.id))  # import_module, passed on as a value
+        if node.id in self.constants and id(node) not in self.told:
+            if left := _names(self.constants[node.id], self.jobs)[2]:
+                self.unknown.append(Unknown(node.lineno, node.id, left))
+        self._unbound(node.id, node.lineno, node.id)
+
+    def _unbound(self, name: str, line: int, text: str) -> None:
+        """v0_1_0 that nothing in the file binds: `from dwh.jobs import *` may have."""
+        if re.fullmatch(_FOLDER, name) and name not in self.bound and name not in self.stored:
+            self.unknown.append(Unknown(line, text, (name,)))
 
     def _attribute(self, node: ast.Attribute, at: _At) -> None:
         chain = _chain(node)
         if chain is None:
+            self._left([node.attr], (), node.lineno, ast.unparse(node))
             self._each(ast.iter_child_nodes(node), at)
             return
-        for target in self.bound.get(chain[0], ()):
+        text = ast.unparse(node)
+        targets = self.bound.get(chain[0], ())
+        self.loaded.add(chain[0])
+        self._unbound(chain[0], node.lineno, text)
+        self._left(chain[1:], [".".join([target, *chain[1:]]) for target in targets], node.lineno, text)
+        for target in targets:
             full = ".".join([target, *chain[1:]])
             self.chains.add(full)
             if self._loader(full):
-                self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
+                self.unknown.append(Unknown(node.lineno, text))
             self._longer(full, target, node.lineno, at)
 
     def _longer(self, full: str, target: str, line: int, at: _At) -> None:
         """A name that was reached with dots from an imported one."""
-        found = named(full, self.jobs)
-        if found and found.job and not ((before := named(target, self.jobs)) and before.job):
+        found, before = named(full, self.jobs), named(target, self.jobs)
+        if not found:
+            return
+        use = Use(full, line, "import", at.lazy, at.typing, at.apart)
+        if before and before.job:
+            self.attributes.append(use)
+        elif found.job or not before:  # jobs.v0_1_0 alone is the whole folder
             parts = full.split(".")[: self.jobs.count(".") + 4]  # v0_1_0.my_job.MyJob; what that has is its own
-            self.uses.append(Use(".".join(parts), line, "import", at.lazy, at.typing, at.apart))
+            self.uses.append(replace(use, name=".".join(parts)))
 
     def _loader(self, full: str) -> bool:
         library, _, name = full.rpartition(".")
@@ -414,10 +484,17 @@ class _Reader:
                 self._each([node.func], at) if node.func.id in self.bound else None
             elif (text := self._fold(node)) is not None:  # "…{}…".format(…), ".".join([…])
                 self._text(text, node, at)
-                arguments = []
+                arguments = self._not_in_text(node, node.func)
             else:
                 self._expression(node.func, at)
         self._each(arguments, at)
+
+    def _not_in_text(self, node: ast.Call, function: ast.expr) -> list[ast.AST]:
+        """The arguments of format() and join() that _fold() did not make a text of."""
+        items = node.args[0] if len(node.args) == 1 else None
+        if isinstance(function, ast.Attribute) and function.attr == "join" and isinstance(items, ast.List | ast.Tuple):
+            return [each for each in items.elts if self._fold(each) is None]
+        return [*node.args, *node.keywords]
 
     def _argument(self, node: ast.Call, place: int, name: str) -> ast.expr | None:
         if any(isinstance(each, ast.Starred) for each in node.args) or any(not each.arg for each in node.keywords):
@@ -441,6 +518,8 @@ class _Reader:
             self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
             return
         self.uses.append(Use(name, node.lineno, "import", at.lazy, at.typing, at.apart))
+        if named(name, self.jobs):
+            self.told.add(id(argument))
 
     def _relative(self, node: ast.Call, text: str) -> str | None:
         """import_module('.x', package)."""
@@ -471,6 +550,7 @@ class _Reader:
                 self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
             elif text is not None and named(f"{target}.{text}", self.jobs):
                 self.uses.append(Use(f"{target}.{text}", node.lineno, "import", at.lazy, at.typing, at.apart))
+                self.told.add(id(node.args[1]))
 
     def _pin(self, node: ast.Call, at: _At) -> None:
         job, pin = self._argument(node, 0, "job"), self._argument(node, 1, "pin")
@@ -482,9 +562,14 @@ class _Reader:
                 self._literal(job),
                 self._literal(pin) if given and not _is_none(pin) else "latest",
                 at.apart,
-                self._literal(self._argument(node, 2, "environment")),
+                self._environment(self._argument(node, 2, "environment")),
             )
         )
+
+    def _environment(self, node: ast.expr | None) -> str | None:
+        if node is None or _is_none(node):
+            return None
+        return self._literal(node) or f"<{ast.unparse(node)}>"
 
     def _literal(self, node: ast.expr | None) -> str | None:
         return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
@@ -548,6 +633,35 @@ class _Reader:
             return _HOLE
         pieces = [self._fold(each) for each in items.elts]
         return text.join(_HOLE if piece is None else piece for piece in pieces)
+
+
+def _adds(node: ast.AST) -> bool:
+    """Does _fold() know this operator?"""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod)
+
+
+def _stored(tree: ast.Module) -> Iterator[str]:
+    """Names that are bound by something else than an import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def _constant_nodes(tree: ast.Module, constants: Mapping[str, str]) -> dict[int, str]:
+    """{id() of the text: the name} of such constants."""
+    found: dict[int, str] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign):
+            target = statement.target
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id in constants and statement.value is not None:
+            found[id(statement.value)] = target.id
+    return found
 
 
 def _constants(tree: ast.Module) -> dict[str, str]:

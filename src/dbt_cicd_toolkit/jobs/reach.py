@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,21 @@ class Modules:
     def source(self, path: str) -> Source:
         """What a file says; of one that cannot be read nothing, and a message in ``broken``."""
         if path not in self._sources:
-            self._sources[path] = self._read(path)
+            self._sources[path] = self._of_folders(path, self._read(path))
         return self._sources[path]
+
+    def _of_folders(self, path: str, source: Source) -> Source:
+        """Without what is unknown for a folder's name alone, where there is no such folder, or it is the file's own."""
+        if not any(each.folders for each in source.unknown):
+            return source
+        others = self._folders - {self.folder(path)}
+        kept = tuple(each for each in source.unknown if not each.folders or others.intersection(each.folders))
+        return replace(source, unknown=kept)
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        start = len(self.jobs_path) + 1
+        return frozenset(path[start:].partition("/")[0] for path in self.tree.below([self.jobs_path]))
 
     def _read(self, path: str) -> Source:
         content = self.tree.read(path) or b""
