@@ -97,6 +97,54 @@ def test_every_form_of_use_is_found(project: JobProject) -> None:
     assert "__import__(name)" in project.done("adoption").out
 
 
+def test_an_unknown_version_is_refused(project: JobProject) -> None:
+    assert "there is no my_job 9.9.9. " in project.refused(2, "adoption", "my_job", "9.9.9")
+    assert "there is no other 0.2.0. " in project.refused(2, "adoption", "other", "0.2.0")
+    assert adoption(project, "other", "0.1.0") == []
+    project.write({"dags/gone.py": "import dwh.jobs.v9_9_9.my_job\n"})
+    assert adoption(project, "my_job", "9.9.9") == [
+        "production main my_job 9.9.9 missing dags/gone.py import dags/gone.py:1"
+    ]
+
+
+def test_the_name_of_a_folder_that_no_use_accounts_for_is_unknown(project: JobProject) -> None:
+    """Where there is such a folder; a version's own name in its own files is nothing."""
+    project.write(
+        {
+            "dags/nightly.py": "'v0_1_0'\nimport dwh.jobs\nvars(dwh.jobs)['v0_1_0']\nTAG = 'v0_7_0'\n",
+            "dags/glue.yml": "version: v0_2_0\nother: v0_7_0\n",
+            "dwh/jobs/v0_3_0/new.py": full("New") + "\n\nHERE = 'v0_3_0'\nTHERE = 'v0_1_0'\n",
+        }
+    )
+    assert adoption(project) == [
+        "production main None None unknown dags/glue.yml unknown dags/glue.yml:1",
+        "production main None None unknown dags/nightly.py unknown dags/nightly.py:3",
+    ]
+    found = [line for line in project.done("check").out.splitlines() if line.startswith("unknown: isolation: ")]
+    assert len(found) == 1 and "dwh/jobs/v0_3_0/new.py" in found[0] and "'v0_1_0' cannot be read" in found[0]
+    project.done("deprecate", "my_job", "0.1.0", "--until", "2026-01-01")
+    said = project.refused(1, "remove", "my_job", "0.1.0")
+    assert "dags/nightly.py:3 (unknown, environment production, branch main): 'v0_1_0'" in said
+    assert "dwh/jobs/v0_3_0/new.py" in said and "nightly.py:4" not in said
+    project.done("remove", "my_job", "0.1.0", "--despite-unknown")
+
+
+def test_a_folder_of_dags_that_is_not_there_is_a_warning(project: JobProject) -> None:
+    project.write(
+        {"jobs.toml": 'package = "dwh"\n[environments.production]\nbranch = "main"\ndags = ["dags", "gone"]\n'}
+    )
+    out = project.done("check").out
+    assert "warning: adoption: jobs.toml: environments.production has its DAGs in 'gone', and branch main has no" in out
+    assert out.count("has its DAGs in") == 1
+
+
+def test_an_expression_of_too_many_parts_is_told(project: JobProject) -> None:
+    project.write({"dags/long.py": "from airflow import DAG\nX = " + " + ".join(["'a'"] * 2000) + "\n"})
+    for command in (("adoption",), ("check",), ("upgrade", "my_job", "0.1.0", "0.2.0")):
+        result = project.job(*command)
+        assert result.code == 2 and "dags/long.py" in result.out + result.err
+
+
 def test_each_environment_is_read_from_its_branch(project: JobProject) -> None:
     settings = (
         'package = "dwh"\n[environments.production]\nbranch = "live"\n'

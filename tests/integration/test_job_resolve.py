@@ -265,8 +265,21 @@ def test_what_the_lock_does_not_have(project: JobProject, arguments: tuple[str, 
     assert message in project.refused(2, "resolve", *arguments)
 
 
+@pytest.mark.parametrize("argument", ["os.environ['X']", "environment=os.environ['X']", "ENVIRONMENT"])
+def test_an_environment_that_is_no_literal_is_bad_input(project: JobProject, argument: str) -> None:
+    """It is not the DAG's own, which the lock would be made for."""
+    project.write({"dags/nightly.py": f"from dwh.jobs import resolve\nresolve('my_job', '~=0.1.0', {argument})\n"})
+    source = argument.removeprefix("environment=")
+    said = project.refused(2, "lock")
+    assert f"dags/nightly.py:2: the environment {source} of resolve() is not literal" in said
+    result = project.job("check")
+    assert result.code == 2 and f"the environment {source} of resolve() must be a literal text" in result.out
+
+
 def test_a_damaged_lock(project: JobProject) -> None:
-    for text in ("", "<<<<<<< HEAD", "[]", '{"format": 1}', '{"format": 1, "environments": {"production": {"a": 1}}}'):
+    banana = '{"format": 1, "environments": {"production": {"my_job": {"latest": "banana"}}}}'
+    broken = '{"format": 1, "environments": {"production": {"a": 1}}}'
+    for text in ("", "<<<<<<< HEAD", "[]", '{"format": 1}', broken, banana, "[" * 100_000):
         project.write({"dwh/jobs/jobs.lock": text})
         for command in (("lock",), ("resolve", "my_job", "--environment", "production")):
             said = project.refused(3, *command)

@@ -75,6 +75,25 @@ def test_a_name_that_the_new_version_has_not_got_is_refused_with_its_place(proje
     assert "dwh/jobs/v0_2_0/my_job.py has MyJob" in said and "dags/limit.py:2: LIMIT" in said
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "from dwh.jobs.v0_1_0 import my_job\nmy_job.LIMIT",
+        "from dwh.jobs.v0_1_0 import my_job as old\nold.LIMIT + 1",
+        "import dwh.jobs.v0_1_0.my_job as old\nold.LIMIT",
+        "import dwh.jobs.v0_1_0.my_job\ndwh.jobs.v0_1_0.my_job.LIMIT",
+        "from dwh.jobs.v0_1_0 import my_job\ngetattr(my_job, 'LIMIT')",
+    ],
+)
+def test_a_name_behind_a_dot_is_refused_too(project: JobProject, lines: str) -> None:
+    project.write({"dags/limit.py": f"{lines}\n"})
+    before = project.state()
+    assert "dags/limit.py:2: LIMIT" in project.refused(1, "upgrade", "my_job", "0.1.0", "0.2.0")
+    assert project.state() == before
+    project.write({"dags/limit.py": "from dwh.jobs.v0_1_0 import my_job\nmy_job.MyJob, my_job.__name__\n"})
+    project.done("upgrade", "my_job", "0.1.0", "0.2.0")
+
+
 def test_what_must_be_changed_by_hand_is_refused_with_its_place(project: JobProject) -> None:
     project.write({"dags/star.py": "from dwh.jobs.v0_1_0 import *\n", "dags/p.py": "X = 'dwh.jobs.' 'v0_1_0.my_job'\n"})
     said = project.refused(1, "upgrade", "my_job", "0.1.0", "0.2.0")
@@ -87,6 +106,7 @@ def test_what_must_be_changed_by_hand_is_refused_with_its_place(project: JobProj
         (("my_jo", "0.1.0", "0.2.0"), "there is no job my_jo. Did you mean my_job?"),
         (("my_job", "0.1.1", "0.2.0"), "there is no my_job 0.1.1. Did you mean 0.1.0"),
         (("other", "0.1.0", "0.2.0"), "there is no other 0.2.0. Did you mean 0.1.0?"),
+        (("my_job", "0.1.0", "0.1.0"), "OLD and NEW are both 0.1.0: name the version to move to."),
         (("my_job", "0.1", "0.2.0"), "OLD: '0.1' is not a SemVer 2.0.0 version"),
     ],
 )

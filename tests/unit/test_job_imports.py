@@ -221,3 +221,97 @@ def test_a_name_is_of_a_version() -> None:
     assert named("dwh.jobs.v0_10_0.my_job.MyJob", "dwh.jobs") == imports.Named(Number(0, 10, 0), "my_job")
     assert named("dwh.jobs.v01_0_0.my_job", "dwh.jobs") is None
     assert named("dwh.jobs.resolve", "dwh.jobs") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import dwh.jobs.v0_2_0.my_job\nx = dwh.jobs.v0_1_0", ["0.2.0 my_job import 1", "0.1.0 * import 2"]),
+        ("from dwh import jobs\nOLD = jobs.v0_1_0", ["0.1.0 * import 2"]),
+    ],
+)
+def test_a_folder_that_a_name_ends_with_is_used(text: str, expected: list[str]) -> None:
+    assert versions(text) == expected
+    assert read(text).unknown == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vars(dwh.jobs)['v0_1_0']",
+        "operator.attrgetter('v0_1_0.my_job')(dwh.jobs)",
+        "import_module('v0_1_0.my_job')",
+        "import v0_1_0.my_job",
+        "from v0_1_0 import my_job",
+        "from dwh.jobs.v0_2_0 import v0_1_0",
+        "x = Path(__file__).parent.parent / 'v0_1_0' / 'my_job.py'",
+        "x = '../v0_1_0/my_job.py'",
+        "x = b'../v0_1_0/my_job.py'",
+        "pkgutil.get_data('dwh.jobs', 'v0_1_0/q.sql')",
+        "x = here.v0_1_0",
+        "x = find().v0_1_0.my_job",
+        "x = '%s.my_job' % 'v0_1_0'",
+        "x = '{}.my_job'.format('v0_1_0')",
+        "x = '.'.join([find('v0_1_0'), 'my_job'])",
+        "x = 'dwh.jobs.v0_2_0.my_job, v0_1_0'",
+        "x = f'{find(\"v0_1_0\")}'",
+        "V = 'v0_1_0'",
+        "x = 'v0_1_' + '0'",
+        "x = jobs.__dict__['v0_1_0']",
+        f"x = '{'select 1 ' * 20} from v0_1_0'",
+        "v0_1_0.my_job",
+        "use(v0_1_0)",
+    ],
+)
+def test_a_folder_that_no_use_accounts_for_is_unknown(line: str) -> None:
+    head = "import dwh.jobs, dwh.jobs.v0_1_0.other\nfrom importlib import import_module\nfrom dwh.jobs import *\n"
+    found = read(f"{head}{line}\n").unknown
+    assert [(each.line, each.folders) for each in found] == [(4, ("v0_1_0",))], found
+
+
+def test_a_constant_is_told_where_it_is_used() -> None:
+    assert read("V = 'v0_1_0'\nimport_(f'dwh.jobs.{V}.my_job')").unknown == ()
+    found = read("V = 'v0_1_0'\nimport_(f'dwh.jobs.{V}.my_job')\nvars(jobs)[V]").unknown
+    assert [(each.line, each.text) for each in found] == [(3, "V")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""As v0_1_0 was."""\nx = 1  # v0_1_0',
+        "x = 'nightly_v0_1_0'",
+        "x = 'v0_1_0_backup'",
+        "v0_1_0 = load()\nv0_1_0.run()",
+        "from dwh.jobs import v0_1_0\nv0_1_0.my_job.MyJob()",
+        "from dwh import jobs\ngetattr(jobs, 'v0_1_0').my_job",
+    ],
+)
+def test_a_folder_that_is_accounted_for_is_not_unknown(text: str) -> None:
+    assert read(text).unknown == ()
+
+
+def test_a_folder_in_a_text_that_is_no_python_is_unknown() -> None:
+    lines = ['"from dwh.jobs import v0_1_0\\n",', "version: v0_1_0", "{{ package }}.v0_1_0.my_job", "# v0_1_0"]
+    found = imports.read_text("\n".join(lines), "dwh.jobs").unknown
+    assert [(each.line, each.folders) for each in found] == [(line, ("v0_1_0",)) for line in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("'staging'", "staging"),
+        ("None", None),
+        ("''", None),
+        ("environment='staging'", "staging"),
+        ("os.environ['X']", "<os.environ['X']>"),
+        ("environment=ENV", "<ENV>"),
+    ],
+)
+def test_the_environment_of_a_pin_is_read(argument: str, expected: str | None) -> None:
+    (pin,) = read(f"from dwh.jobs import resolve\nresolve('my_job', '~=0.1.0', {argument})").pins
+    assert pin.environment == expected
+
+
+def test_an_expression_of_too_many_parts_is_told() -> None:
+    with pytest.raises(InvalidInput, match=r"^dags/nightly.py: "):
+        read("from airflow import DAG\nx = " + " + ".join(["y"] * 2000))

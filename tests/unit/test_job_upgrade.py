@@ -32,6 +32,30 @@ MOVE = Move("dwh.jobs", "my_job", Number(0, 1, 0), Number(0, 2, 0))
             "from dwh.jobs.v0_1_0 import (\n    my_job,  # mine\n    other,  # theirs\n)",
             "from dwh.jobs.v0_1_0 import (\n    other,  # theirs\n)\nfrom dwh.jobs.v0_2_0 import my_job  # mine",
         ),
+        # Comments between the names stay, those of the name that goes go along.
+        (
+            "from dwh.jobs.v0_1_0 import (\n    # mine\n    my_job,  # old\n    # theirs\n    other,\n)",
+            "from dwh.jobs.v0_1_0 import (\n    # mine\n    # theirs\n    other,\n)\n"
+            "from dwh.jobs.v0_2_0 import my_job  # old",
+        ),
+        (
+            "from dwh.jobs.v0_1_0 import (\n    a,  # a\n    my_job,\n    # theirs\n    other,\n)",
+            "from dwh.jobs.v0_1_0 import (\n    a,  # a\n    # theirs\n    other,\n)\n"
+            "from dwh.jobs.v0_2_0 import my_job",
+        ),
+        (
+            "from dwh.jobs.v0_1_0 import (a, my_job,  # both\n    # theirs\n    other)",
+            "from dwh.jobs.v0_1_0 import (a,\n    # theirs\n    other)\nfrom dwh.jobs.v0_2_0 import my_job  # both",
+        ),
+        (
+            "from dwh.jobs.v0_1_0 import (\n    my_job as x,  # x\n    my_job as y,  # y\n    other,\n)",
+            "from dwh.jobs.v0_1_0 import (\n    other,\n)\n"
+            "from dwh.jobs.v0_2_0 import my_job as x, my_job as y  # x  # y",
+        ),
+        (
+            "from dwh.jobs import (\n    v0_1_0,  # old\n    # new\n    v0_2_0,\n)\nv0_1_0.my_job.A(v0_2_0.other.B)",
+            "from dwh.jobs import (\n    # old\n    # new\n    v0_2_0,\n)\nv0_2_0.my_job.A(v0_2_0.other.B)",
+        ),
         (
             "from dwh.jobs import v0_1_0\nv0_1_0.my_job.MyJob()",
             "from dwh.jobs import v0_2_0\nv0_2_0.my_job.MyJob()",

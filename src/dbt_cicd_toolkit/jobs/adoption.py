@@ -8,7 +8,7 @@ from typing import Any
 
 from dbt_cicd_toolkit import report
 from dbt_cicd_toolkit.errors import InvalidInput
-from dbt_cicd_toolkit.jobs.inventory import Item
+from dbt_cicd_toolkit.jobs.inventory import Item, of_tree
 from dbt_cicd_toolkit.jobs.names import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
@@ -70,7 +70,7 @@ def adoption(
     Args:
         job, version, environment: only uses of these; what is unknown is always told.
     Raises:
-        InvalidInput: an unknown environment; files that are no Python, all of them.
+        InvalidInput: an unknown environment or version; files that are no Python, all of them.
     """
     if environment is not None and environment not in project.settings.environments:
         known = meant(environment, project.settings.environments, "There are none.")
@@ -88,7 +88,18 @@ def adoption(
         if environment in (None, each.environment)
         if each.version is None or ((job is None or each.job in (None, job)) and version in (None, each.version))
     ]
+    if job is not None and version is not None and all(each.version is None for each in kept):
+        _refuse_unknown(project, uses, job, version)
     return Adoption(kept, states, uses.missing())
+
+
+def _refuse_unknown(project: Project, uses: Uses, job: str, version: Number) -> None:
+    """Neither the working tree nor an environment's branch has that version: 'nobody uses it' would be no answer."""
+    trees = [of_tree(project, uses.working), *(uses.items(place) for place in uses.places)]
+    known = sorted({number for items in trees for name, number in items if name == job})
+    if version not in known:
+        said = meant(str(version), list(map(str, known)), "It has none.")
+        raise InvalidInput(f"there is no {job} {version}. {said}")
 
 
 def _state(use: Reference, items: Mapping[tuple[str, Number], Item]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbt_cicd_toolkit.errors import InvalidInput
@@ -92,6 +93,14 @@ def _resolve(use: Reference) -> Iterator[Finding]:
         pins.check(use.text, _where(use))
     except InvalidInput as error:
         yield Finding("invalid", "lock", str(error))
+        return
+    if source := use.unread_environment:
+        yield Finding(
+            "invalid",
+            "lock",
+            f"{_where(replace(use, environment=None))}: the environment {source} of resolve() must be a literal text, "
+            "such as 'production', or left out: the lock is made without running the DAG.",
+        )
         return
     if warning := pins.warning(use.text):
         yield Finding("warning", "lock", f"{_where(use)}: {warning}")

@@ -143,6 +143,7 @@ def _using(state: _Check, uses: Uses, items: Mapping[tuple[str, Number], Item]) 
     for message in uses.broken:
         state.invalid(message)
     state.found += [Finding("unknown", "adoption", message) for message in uses.missing()]
+    state.found += [Finding("warning", "adoption", message) for message in uses.without_dags()]
 
 
 def _of_branch(state: _Check, uses: Uses, place: Place) -> Mapping[tuple[str, Number], Item]:

@@ -130,7 +130,10 @@ def read_text(text: str, jobs: str) -> Source:
         if not each.lstrip().startswith("#"):
             names, unclear, left = _names(each, jobs)
             uses += [Use(name, line, "string", apart=True) for name in names]
-            unknown += [Unknown(line, each.strip(), () if unclear else left)] if unclear or left else []
+            if unclear:
+                unknown.append(Unknown(line, each.strip()))
+            elif left:
+                unknown.append(Unknown(line, _short(each.strip(), left), left))
     return Source(tuple(uses), tuple(unknown))
 
 
@@ -158,7 +161,7 @@ def read(content: bytes, where: str, module: str, is_package: bool, jobs: str) -
 @lru_cache
 def _suspicious(jobs: str) -> re.Pattern[bytes]:
     """What a file must have for its expressions to matter; without it, its import statements are all there is."""
-    words = [*_LOADERS, *_CODE, "resolve", "DAG", "dag", jobs.rpartition(".")[2], _FOLDER]
+    words = [*_LOADERS, *_CODE, "resolve", "DAG", "dag", jobs.rpartition(".")[2], "v[0-9]+_[0-9_]*"]
     return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(words)})(?![A-Za-z0-9])".encode())
 
 
@@ -195,6 +198,11 @@ def _names(text: str, jobs: str) -> tuple[list[str], bool, tuple[str, ...]]:
             unclear = True
     left = dict.fromkeys(match[0] for match in _TOKEN.finditer(text) if match.start() not in told)
     return found, unclear, tuple(left)
+
+
+def _short(text: str, folders: Sequence[str]) -> str:
+    """A text as messages show it: of a long one, a page of SQL perhaps, what is in question."""
+    return text if len(text) <= 120 else f"'…{'…'.join(folders)}…'"
 
 
 @dataclass(frozen=True)
@@ -261,10 +269,7 @@ class _Reader:
             each
             for each in dict.fromkeys(self.unknown)
             # import_module(f"dwh.jobs.{v}") is one thing, not two
-            if not any(
-                other.line == each.line and other.text != each.text and each.text in other.text
-                for other in self.unknown
-            )
+            if not any(_holds(other, each) for other in self.unknown)
         ]
         dags = tuple(dict.fromkeys(self.dags))
         return Source(tuple(order), tuple(unknown), tuple(self.pins), dags, tuple(self.attributes))
@@ -350,12 +355,12 @@ class _Reader:
         else:
             self.uses.append(use)
 
-    def _left(self, parts: Sequence[str], full: Sequence[str], line: int, text: str) -> None:
+    def _left(self, parts: Sequence[str], full: Sequence[str], line: int, node: ast.expr | str) -> None:
         """Tell of version folders in a name with dots that leads to none, as far as we see: import v0_1_0.my_job."""
         told = {found.version.folder for each in full if (found := named(each, self.jobs))}
         left = tuple(part for part in parts if re.fullmatch(_FOLDER, part) and part not in told)
         if left:
-            self.unknown.append(Unknown(line, text, left))
+            self.unknown.append(Unknown(line, node if isinstance(node, str) else ast.unparse(node), left))
 
     # Expressions
 
@@ -401,7 +406,7 @@ class _Reader:
         if unclear:
             self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
         elif left and id(node) not in self.told:
-            unknown = Unknown(node.lineno, ast.unparse(node), left)
+            unknown = Unknown(node.lineno, _short(ast.unparse(node), left), left)
             if id(node) in self.constant_nodes:
                 self.waiting.append((self.constant_nodes[id(node)], unknown))
             else:
@@ -409,35 +414,36 @@ class _Reader:
 
     def _name(self, node: ast.Name) -> None:
         self.bare.add(node.id)
+        if not isinstance(node.ctx, ast.Load):
+            return
         self.loaded.add(node.id)
         if any(self._loader(target) for target in self.bound.get(node.id, ())):
             self.unknown.append(Unknown(node.lineno, node.id))  # import_module, passed on as a value
-        if node.id in self.constants and id(node) not in self.told:
-            if left := _names(self.constants[node.id], self.jobs)[2]:
-                self.unknown.append(Unknown(node.lineno, node.id, left))
-        self._unbound(node.id, node.lineno, node.id)
+        constant = self.constants.get(node.id) if id(node) not in self.told else None
+        if constant and (left := _names(constant, self.jobs)[2]):
+            self.unknown.append(Unknown(node.lineno, node.id, left))
+        self._unbound(node.id, node.lineno)
 
-    def _unbound(self, name: str, line: int, text: str) -> None:
+    def _unbound(self, name: str, line: int) -> None:
         """v0_1_0 that nothing in the file binds: `from dwh.jobs import *` may have."""
         if re.fullmatch(_FOLDER, name) and name not in self.bound and name not in self.stored:
-            self.unknown.append(Unknown(line, text, (name,)))
+            self.unknown.append(Unknown(line, name, (name,)))
 
     def _attribute(self, node: ast.Attribute, at: _At) -> None:
         chain = _chain(node)
         if chain is None:
-            self._left([node.attr], (), node.lineno, ast.unparse(node))
+            self._left([node.attr], (), node.lineno, node)
             self._each(ast.iter_child_nodes(node), at)
             return
-        text = ast.unparse(node)
         targets = self.bound.get(chain[0], ())
         self.loaded.add(chain[0])
-        self._unbound(chain[0], node.lineno, text)
-        self._left(chain[1:], [".".join([target, *chain[1:]]) for target in targets], node.lineno, text)
+        self._unbound(chain[0], node.lineno)
+        self._left(chain[1:], [".".join([target, *chain[1:]]) for target in targets], node.lineno, node)
         for target in targets:
             full = ".".join([target, *chain[1:]])
             self.chains.add(full)
             if self._loader(full):
-                self.unknown.append(Unknown(node.lineno, text))
+                self.unknown.append(Unknown(node.lineno, ast.unparse(node)))
             self._longer(full, target, node.lineno, at)
 
     def _longer(self, full: str, target: str, line: int, at: _At) -> None:
@@ -447,7 +453,8 @@ class _Reader:
             return
         use = Use(full, line, "import", at.lazy, at.typing, at.apart)
         if before and before.job:
-            self.attributes.append(use)
+            if target == f"{self.jobs}.{before.version.folder}.{before.job}":
+                self.attributes.append(use)
         elif found.job or not before:  # jobs.v0_1_0 alone is the whole folder
             parts = full.split(".")[: self.jobs.count(".") + 4]  # v0_1_0.my_job.MyJob; what that has is its own
             self.uses.append(replace(use, name=".".join(parts)))
@@ -569,7 +576,8 @@ class _Reader:
     def _environment(self, node: ast.expr | None) -> str | None:
         if node is None or _is_none(node):
             return None
-        return self._literal(node) or f"<{ast.unparse(node)}>"
+        literal = self._literal(node)
+        return f"<{ast.unparse(node)}>" if literal is None else literal or None
 
     def _literal(self, node: ast.expr | None) -> str | None:
         return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
@@ -633,6 +641,13 @@ class _Reader:
             return _HOLE
         pieces = [self._fold(each) for each in items.elts]
         return text.join(_HOLE if piece is None else piece for piece in pieces)
+
+
+def _holds(other: Unknown, each: Unknown) -> bool:
+    """Does one of two that are unknown say what the other one says?"""
+    if other.line != each.line or other.text == each.text or each.text not in other.text:
+        return False
+    return not other.folders or (bool(each.folders) and set(each.folders) <= set(other.folders))
 
 
 def _adds(node: ast.AST) -> bool:

@@ -117,6 +117,11 @@ def _literal(each: Reference, where: str, project: Project) -> tuple[str, str, s
             "resolve('my_job', '~=0.1.0')."
         )
     pins.check(each.text, where)
+    if source := each.unread_environment:
+        raise InvalidInput(
+            f"{where}: the environment {source} of resolve() is not literal, so its pin cannot be locked. Write it "
+            "there, or leave it out: the DAG's own environment counts."
+        )
     known = project.settings.environments
     if each.environment not in known:
         said = meant(str(each.environment), known, "")

@@ -13,6 +13,7 @@ from dbt_cicd_toolkit.errors import Differs, InvalidInput
 from dbt_cicd_toolkit.jobs.number import Number
 
 FORMAT = 1
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -71,24 +72,54 @@ def parse(content: bytes, name: str) -> Manifest:
     """The same of the content of a file, as git has it for example."""
     try:
         body: dict[str, Any] = json.loads(content)
-        if body.pop("format") > FORMAT:
-            raise InvalidInput(f"{name} was written by a newer version of dbt_cicd_toolkit. Upgrade the toolkit.")
-        jobs = {job: _entry(entry) for job, entry in body.pop("jobs").items()}
-        version = Number.parse(body.pop("version"))
-        previous = body.pop("previous")
-        found = Manifest(version, jobs=jobs, previous=Number.parse(previous) if previous else None, **body)
-    except InvalidInput:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Differs(f"{name} is not as it was written: {error}. Restore it (git restore {name}).") from None
+        newer = body.pop("format") > FORMAT
+    except _DAMAGE as error:
+        raise _damaged(name, error) from None
+    if newer:
+        raise InvalidInput(f"{name} was written by a newer version of dbt_cicd_toolkit. Upgrade the toolkit.")
+    try:
+        found = _manifest(body)
+    except (*_DAMAGE, InvalidInput) as error:
+        raise _damaged(name, error) from None
     if Path(name).stem != str(found.version):
         raise Differs(f"{name} holds release {found.version}. Restore it (git restore {name}).")
     return found
 
 
-def _entry(body: Mapping[str, Any]) -> Entry:
-    said: Mapping[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+def _damaged(name: str, error: Exception) -> Differs:
+    said = str(error).rstrip(".")
+    return Differs(f"{name} is not as it was written: {said}. Restore it (git restore {name}).")
+
+
+def _manifest(body: dict[str, Any]) -> Manifest:
+    jobs = {job: _entry(job, entry) for job, entry in _checked("jobs", body.pop("jobs"), dict).items()}
+    version = Number.parse(_checked("version", body.pop("version"), str))
+    previous = _checked("previous", body.pop("previous"), str, none=True)
+    for key, value in body.items():
+        if key in ("files", "shared", "schema", "models"):
+            for each in _checked(key, value, dict).values():
+                _checked(key, each, str)
+        else:
+            _checked(key, value, str, none=key == "migration")
+    return Manifest(version, jobs=jobs, previous=Number.parse(previous) if previous else None, **body)
+
+
+def _entry(job: str, body: Any) -> Entry:
+    said = dict(_checked(f"jobs.{job}", body, dict))
+    for key, value in said.items():
+        if key in ("reads", "writes", "requires"):
+            texts = _checked(f"{job}.{key}", value, list, none=True)
+            said[key] = None if texts is None else tuple(_checked(f"{job}.{key}", each, str) for each in texts)
+        else:
+            _checked(f"{job}.{key}", value, str)
     return Entry(**said)
+
+
+def _checked(key: str, value: Any, kind: type, *, none: bool = False) -> Any:
+    """A value that is of its kind. Raises TypeError."""
+    if not isinstance(value, kind) and not (none and value is None):
+        raise TypeError(f"{key} has {value!r}")
+    return value
 
 
 def content_hash(content: bytes) -> str:

@@ -66,7 +66,7 @@ class Modules:
         """Without what is unknown for a folder's name alone, where there is no such folder, or it is the file's own."""
         if not any(each.folders for each in source.unknown):
             return source
-        others = self._folders - {self.folder(path)}
+        others = self._folders - {self.folder(path) or ""}
         kept = tuple(each for each in source.unknown if not each.folders or others.intersection(each.folders))
         return replace(source, unknown=kept)
 

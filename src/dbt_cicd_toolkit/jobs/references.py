@@ -16,6 +16,7 @@ from dbt_cicd_toolkit.jobs.inventory import Item, of_tree
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.reach import Modules, modules
+from dbt_cicd_toolkit.jobs.settings import Environment
 from dbt_cicd_toolkit.jobs.trees import Branch, Place, Tree, WorkingTree, places, working_tree
 
 How = Literal["import", "string", "resolve", "lock", "ledger", "unknown"]
@@ -59,6 +60,12 @@ class Reference:
     def is_of(self, job: str, version: Number) -> bool:
         """Is it a use of this version of this job, perhaps among others of its folder?"""
         return self.version == version and self.job in (None, job)
+
+    @property
+    def unread_environment(self) -> str | None:
+        """The source of the environment that a call of resolve() names, where that is no literal."""
+        environment = self.environment or ""
+        return environment[1:-1] if self.how == "resolve" and environment.startswith("<") else None
 
     def said(self) -> str:
         """'dags/legacy.py:3 (import, environment production, branch main)'."""
@@ -139,6 +146,19 @@ class Uses:
     def missing(self) -> list[str]:
         """What to say of environments whose branch this clone has not got."""
         return [place.missing() for place in self.places if place.tree is None]
+
+    def without_dags(self) -> list[str]:
+        """What to say of DAG folders in jobs.toml that their branch has not got. Of the one that is looked at when
+        jobs.toml names none, nothing: a new project has no DAGs yet."""
+        return [
+            f"jobs.toml: environments.{place.name} has its DAGs in '{folder}', and "
+            f"{f'branch {place.tree.branch}' if place.tree.branch else 'the working tree'} has no such folder. "
+            "Correct dags in jobs.toml."
+            for place in self.places
+            if place.tree is not None and place.environment.dags != Environment("").dags
+            for folder in place.environment.dags
+            if not place.tree.below([folder])
+        ]
 
     def dag_files(self, tree: Tree, dags: Sequence[str]) -> list[str]:
         """The files of an environment: Python, and what may name a job in a text."""

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from dbt_cicd_toolkit.jobs.names import meant
 
 FORMAT = 1
 VARIABLE = "DBT_CICD_ENVIRONMENT"
+_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 Environments = dict[str, dict[str, dict[str, str]]]  # environment: {job: {pin: version}}
 
 
@@ -118,11 +120,12 @@ def parse(content: bytes, name: str) -> Environments:
         found: Environments = body["environments"]
         for jobs in found.values():
             for each in jobs.values():
-                if not all(isinstance(version, str) for version in each.values()):
-                    raise TypeError(f"{each} holds another thing than versions")
+                for version in each.values():
+                    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+                        raise ValueError(f"{version!r} is no version")
     except InvalidInput:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Differs(
             f"{name} is not as it was written: {error}. Restore it (git restore {name}), or delete it and run "
             "`dbt-cicd job lock`."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dbt_cicd_toolkit.errors import InvalidInput
@@ -204,7 +204,17 @@ class _Reader:
         where = f"environments.{name}"
         body = self._table(value, where, ("branch", "dags"))
         branch = self._text(body, "branch", f"{where}.") if "branch" in body else None
-        return Environment(name, branch, self._texts(body, "dags", f"{where}.") if "dags" in body else ("dags",))
+        return Environment(name, branch, self._paths(body, "dags", f"{where}.") if "dags" in body else ("dags",))
+
+    def _paths(self, body: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+        paths = self._texts(body, key, where)
+        for path in paths:
+            if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise InvalidInput(
+                    f"{self.name}: {where}{key} has '{path}', which is not inside of the repository. Write a path from "
+                    "its top, such as dags."
+                )
+        return paths
 
     def _shared_write(self, value: Any, key: str) -> SharedWrite:
         body = self._table(value, key, ("table", "jobs", "environment"))

@@ -45,7 +45,7 @@ def parse_content(content: bytes, name: str) -> ast.Module:
             return ast.parse(content, filename=name)
     except SyntaxError as error:
         raise InvalidInput(f"{name}:{error.lineno or 1}: no Python: {error.msg}.") from None
-    except (ValueError, RecursionError) as error:  # a null byte; an expression of thousands of parts
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte; an expression of thousands of parts
         raise InvalidInput(f"{name}: no Python: {error}.") from None
 
 
@@ -87,14 +87,21 @@ def _literal(job: ast.ClassDef, key: str, name: str) -> tuple[str, ...] | None:
         return None
     try:
         found = ast.literal_eval(value)
-    except ValueError:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, list | tuple) or not all(isinstance(each, str) for each in found):
         raise InvalidInput(
-            f"{name}:{value.lineno}: {key} is '{ast.unparse(value)}'; it is read without running the job, so it must "
+            f"{name}:{value.lineno}: {key} is '{_shown(value)}'; it is read without running the job, so it must "
             f'be a literal list of texts, such as {key} = ["customers"].'
         )
     return tuple(found)
+
+
+def _shown(value: ast.expr) -> str:
+    try:
+        return ast.unparse(value)
+    except RecursionError:
+        return "…"
 
 
 def _requirements(job: ast.ClassDef, texts: tuple[str, ...] | None) -> list[tuple[int, str]]:

@@ -84,10 +84,12 @@ def upgrade(project: Project, job: str, old: Number, new: Number, *, dry_run: bo
     Returns:
         what changed; nothing, the second time.
     Raises:
-        InvalidInput: an unknown version, or a file that is no Python.
+        InvalidInput: an unknown version, twice the same, or a file that is no Python.
         Refused: the new version lacks a name that is imported, or something must be changed by hand. All of it, with
             file and line; then nothing has changed.
     """
+    if old == new:
+        raise InvalidInput(f"OLD and NEW are both {old}: name the version to move to.")
     move = Move(project.package, job, old, new)
     item_of(project, job, old)
     if item_of(project, job, new).state == "removed":
@@ -139,15 +141,17 @@ def _refuse_missing_names(project: Project, move: Move, files: Sequence[str]) ->
     there = _top_names(parse(path, project.path(path)))
     missing = []
     for file in files if "*" not in there else ():
-        for use in _read((project.root / file).read_bytes(), file, move).uses:
+        source = _read((project.root / file).read_bytes(), file, move)
+        for use in (*source.uses, *source.attributes):
             name = use.name.removeprefix(f"{move.module}.").partition(".")[0]
-            if use.how == "import" and use.name.startswith(f"{move.module}.") and name not in there:
+            known = name in there or name.startswith("__")  # my_job.__name__
+            if use.how == "import" and use.name.startswith(f"{move.module}.") and not known:
                 missing.append(f"  {file}:{use.line}: {name}")
     if missing:
         classes = ", ".join(sorted(name for name in there if name[:1].isupper())) or "no class"
         raise Refused(
             f"{project.path(path)} has {classes}, and not what is imported of {move.old}. Change it by hand:\n"
-            + "\n".join(missing)
+            + "\n".join(dict.fromkeys(missing))
         )
 
 
@@ -195,9 +199,12 @@ def rewritten(move: Move, path: str, content: bytes) -> bytes:
         raise InvalidInput(f"{path}:{error.raw_line}: no Python: {error.message}.") from None
     name = path.removesuffix(".py").replace("/", ".")
     seen = _Seen(name.removesuffix(".__init__"), path.endswith("__init__.py"))
-    module.visit(seen)
-    done = module.visit(_Rewrite(move, seen))
-    return done.bytes if not done.deep_equals(module) else content
+    try:
+        module.visit(seen)
+        done = module.visit(_Rewrite(move, seen))
+        return done.bytes if not done.deep_equals(module) else content
+    except RecursionError:
+        raise InvalidInput(f"{path}: an expression has too many parts to be rewritten. Split it.") from None
 
 
 def _rewritten_text(move: Move, content: bytes) -> bytes:
@@ -376,33 +383,41 @@ class _Rewrite(cst.CSTTransformer):
         elif base == self.move.folder:
             yield from self._split(node, names)
         elif base == self.move.package:
-            kept: list[cst.ImportAlias] = []
+            kept = _Kept(node.lpar)
             for alias in names:
                 if alias.name.value != self.move.old.folder:
-                    kept.append(alias)
+                    kept.names.append(alias)
                     continue
                 moved = alias.with_changes(name=cst.Name(self.move.new.folder))
-                kept += self._folder(alias, moved, _local(alias) or self.move.old.folder, len(names) > 1)
-            yield node if kept == list(names) else node.with_changes(names=_commas(kept, node.lpar is not None))
+                new = self._folder(alias, moved, _local(alias) or self.move.old.folder, len(names) > 1)
+                kept.names += new
+                if not new:
+                    kept.leave(alias, _comment(alias))
+            yield node if kept.names == list(names) else kept.of(node)
         else:
             yield node
 
     def _split(self, node: cst.ImportFrom, names: Sequence[cst.ImportAlias]) -> Iterator[cst.BaseSmallStatement]:
         """from dwh.jobs.v0_1_0 import my_job, other_job."""
         ours = [alias for alias in names if alias.name.value == self.move.job]
-        others = [alias for alias in names if alias.name.value != self.move.job]
         if not ours:
             yield node
             return
         module = self._with_new_folder(node.module)
-        if not others:
+        if len(ours) == len(names):
             yield node.with_changes(module=module)
             return
         # The brackets, and what is said in them, stay with the names that stay.
-        yield node.with_changes(names=_commas(others, node.lpar is not None))
+        others = _Kept(node.lpar)
+        for alias in names:
+            if alias.name.value == self.move.job:
+                others.leave(alias)
+            else:
+                others.names.append(alias)
+        yield others.of(node)
         new = cst.ImportFrom(module=module, names=_commas(ours), relative=node.relative)
-        if comment := next((said for alias in ours if (said := _comment(alias))), None):
-            self.comments[id(new)] = comment
+        if comments := [said.value for alias in ours if (said := _comment(alias))]:
+            self.comments[id(new)] = cst.Comment("  ".join(comments))
         yield new
 
     def _with_new_folder(self, node: Any) -> Any:
@@ -481,6 +496,40 @@ def _commas(names: Sequence[cst.ImportAlias], brackets: bool = False) -> list[cs
         for alias in names[:-1]
     ]
     return [*kept, names[-1] if brackets else names[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)]
+
+
+class _Kept:
+    """The names of an import that stay in its brackets, with the comments that stand between them."""
+
+    def __init__(self, lpar: cst.LeftParen | None) -> None:
+        self.lpar = lpar
+        self.names: list[cst.ImportAlias] = []
+
+    def leave(self, alias: cst.ImportAlias, said: cst.Comment | None = None) -> None:
+        """Leave a name out, but not the lines of comments behind it, which are of the next name; nor what is said of
+        it, when it gets no line of its own."""
+        space = alias.comma.whitespace_after if isinstance(alias.comma, cst.Comma) else None
+        if not isinstance(space, cst.ParenthesizedWhitespace):
+            return
+        lines = [*([cst.EmptyLine(space.indent, space.last_line, said)] if said else []), *space.empty_lines]
+        if not any(line.comment for line in lines):
+            return
+        first = space.first_line.with_changes(comment=None, whitespace=cst.SimpleWhitespace(""))
+        plain = space.with_changes(first_line=first, empty_lines=lines)
+        last = self.names[-1].comma if self.names else self.lpar
+        if not isinstance(last, cst.Comma | cst.LeftParen):
+            return
+        if isinstance(before := last.whitespace_after, cst.ParenthesizedWhitespace):
+            plain = before.with_changes(empty_lines=[*before.empty_lines, *lines])
+        last = last.with_changes(whitespace_after=plain)
+        if isinstance(last, cst.Comma):
+            self.names[-1] = self.names[-1].with_changes(comma=last)
+        else:
+            self.lpar = last
+
+    def of(self, node: cst.ImportFrom) -> cst.ImportFrom:
+        """That import with these names."""
+        return node.with_changes(lpar=self.lpar, names=_commas(self.names, self.lpar is not None))
 
 
 def _comment(alias: cst.ImportAlias) -> cst.Comment | None:

@@ -26,6 +26,7 @@ join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 where n.nspname = any (%s) and p.prosqlbody is null and not exists (
     select from pg_catalog.pg_depend d
     where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and d.objid = p.oid and d.deptype = 'e')"""
+_VALIDATE = "select pg_catalog.fmgr_sql_validator(x) from pg_catalog.unnest(%s::pg_catalog.oid[]) x"
 _DEFERRED = """select pg_catalog.string_agg(distinct pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')
 from pg_catalog.pg_constraint c join pg_catalog.pg_namespace n on n.oid = c.connamespace where c.condeferred"""
 
@@ -131,8 +132,8 @@ class Executor:
         # What they are is asked under a search_path in which nobody can put an operator or a function of his own.
         self.cursor.execute("set local search_path = pg_catalog, pg_temp")
         self.cursor.execute(_WITH_BODIES, [self.schemas])
-        calls = "; ".join(f"select pg_catalog.fmgr_sql_validator({number})" for (number,) in self.cursor.fetchall())
-        self.cursor.execute(f"{self._settings}; set local check_function_bodies = on; {calls}")
+        numbers = [number for (number,) in self.cursor.fetchall()]
+        self.cursor.execute(f"{self._settings}; set local check_function_bodies = on; {_VALIDATE}", [numbers])
         self.cursor.execute("set local search_path = pg_catalog, pg_temp")
 
     def count(self, check: Check) -> int:
