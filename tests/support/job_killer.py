@@ -65,7 +65,7 @@ def wait(project: JobProject) -> None:
 def _serve() -> None:
     from dbt_cicd_toolkit.cli import job_release  # noqa: F401 - imported once for all
     from dbt_cicd_toolkit.cli.main import cli, run
-    from dbt_cicd_toolkit.jobs import around, backport, create, maintenance, reach, release, shared, sync  # noqa: F401
+    from dbt_cicd_toolkit.jobs import backport, create, maintenance, reach, release, shared, sync  # noqa: F401
 
     while line := sys.stdin.readline():
         wanted = json.loads(line)
