@@ -19,6 +19,9 @@ from support.shop import connection_settings, locked
 
 RICH = Path(__file__).with_name("rich.sql")
 
+# Of the process, not of a Databases: pytest-xdist's work stealing makes a fixture of one major again after another's.
+_numbers = itertools.count()
+
 
 class Databases:
     """Makes databases on the session's server of one major; `rich` ones are copies of rich.sql loaded once."""
@@ -27,11 +30,11 @@ class Databases:
         self.shared = shared
         self.major = major
         self.server: EmbeddedServer = embedded.start(shared / f"postgres_{major}", major=major)
-        self._names = (f"db_{worker}_{number}" for number in itertools.count())
+        self._worker = worker
 
     def make(self, template: str = "template0") -> str:
         """A new database; returns its name."""
-        name = next(self._names)
+        name = f"db_{self._worker}_{next(_numbers)}"
         with contextlib.closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute(f"drop database if exists {name} with (force)")
             cursor.execute(f"create database {name} template {template}")

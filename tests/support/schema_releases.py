@@ -56,7 +56,7 @@ _installed: dict[tuple[int, str, str], str] = {}
 def installed(project: SchemaProject, rows: str = "", label: str = "1.0.0") -> str:
     """A new database at a release, into which ``rows`` were put; its name. It is a copy of one that is made once."""
     databases = project.databases
-    key = (id(databases), (project.folder / "schema.hist").read_text("utf-8"), label)
+    key = (databases.major, (project.folder / "schema.hist").read_text("utf-8"), label)
     if key not in _installed:
         database = databases.make()
         project.done("install", "--to", label, database=database)
