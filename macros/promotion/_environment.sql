@@ -29,9 +29,10 @@
     {{ return(settings) }}
 {% endmacro %}
 
-{# A time some days or hours before another, as text; such texts sort as the times do. Farther back than dates go is long ago. #}
+{# A time some days or hours before another, to the second, as text; such texts sort as the times do. Farther back than dates go is long ago.
+   dbt v2 reads %f as a number of nanoseconds and drops the fraction of timedelta's days, hence a fraction that stays text, and whole seconds. #}
 {% macro _time_before(moment, days=0, hours=0) %}
-    {% set format = '%Y-%m-%d %H:%M:%S.%f' %}
-    {% set earlier = modules.datetime.datetime.strptime(moment, format) - modules.datetime.timedelta(days=[days + hours / 24, 700000] | min) %}
-    {{ return(earlier.strftime(format)) }}
+    {% set whole = modules.datetime.datetime.strptime(moment[:19], '%Y-%m-%d %H:%M:%S') %}
+    {% set seconds = [(days * 24 + hours) * 3600, 700000 * 86400] | min | round | int %}
+    {{ return((whole - modules.datetime.timedelta(seconds=seconds)).isoformat()[:19] | replace('T', ' ') ~ moment[19:]) }}
 {% endmacro %}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,6 +118,26 @@ def test_min_days_in_source(sales: Shop) -> None:
     assert "it is in staging since" in refusal(sales, vars=vars)
     age(sales, 0.2)
     promote(sales, "production", vars=vars)
+
+
+BEFORE = """{% macro times(moment, steps) %}
+    {% set found = [] %}
+    {% for step in steps %}
+        {% do found.append(dbt_cicd_toolkit._time_before(moment, **step)) %}
+    {% endfor %}
+    {% do print(tojson(found)) %}
+{% endmacro %}"""
+
+
+@pytest.mark.matrix
+def test_times_before_another_keep_their_fraction(every_tiny: Callable[[Mapping[str, str]], Shop]) -> None:
+    moment = "2026-03-01 00:00:01.000450"
+    steps = [{}, {"days": 1}, {"hours": 1}, {"days": 0.5}, {"days": 1e9}]
+    found = every_tiny({"macros/times.sql": BEFORE}).op("times", moment=moment, steps=steps)
+    assert found[:4] == [
+        moment, "2026-02-28 00:00:01.000450", "2026-02-28 23:00:01.000450", "2026-02-28 12:00:01.000450"
+    ]  # fmt: skip
+    assert found[4] == "0109-08-18 00:00:01.000450"
 
 
 def test_target_and_required_tests_of_an_environment(sales: Shop) -> None:
