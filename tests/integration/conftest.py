@@ -72,6 +72,15 @@ def databases(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Da
     return Databases(_shared(pytestconfig), request.param, os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
+@pytest.fixture(autouse=True)
+def _databases_are_dropped(request: pytest.FixtureRequest) -> Generator[None]:
+    """Those that the test makes; what a fixture of its module has made before it stays."""
+    with contextlib.ExitStack() as stack:
+        if "databases" in request.fixturenames:
+            stack.enter_context(request.getfixturevalue("databases").dropped())
+        yield
+
+
 @pytest.fixture(scope="session")
 def workshop(pytestconfig: pytest.Config) -> Workshop:
     return Workshop(_shared(pytestconfig), os.environ.get("PYTEST_XDIST_WORKER", "main"))

@@ -31,14 +31,28 @@ class Databases:
         self.major = major
         self.server: EmbeddedServer = embedded.start(shared / f"postgres_{major}", major=major)
         self._worker = worker
+        self._made: list[str] = []
 
-    def make(self, template: str = "template0") -> str:
-        """A new database; returns its name."""
+    def make(self, template: str = "template0", kept: bool = False) -> str:
+        """A new database; returns its name. It is dropped at the end of the test, unless it is to be kept."""
         name = f"db_{self._worker}_{next(_numbers)}"
+        if not kept:
+            self._made.append(name)
         with contextlib.closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute(f"drop database if exists {name} with (force)")
-            cursor.execute(f"create database {name} template {template}")
+            cursor.execute(f"create database {name} template {template} strategy file_copy")
         return name
+
+    @contextlib.contextmanager
+    def dropped(self) -> Generator[None]:
+        """What is made within is dropped at the end: thousands of databases would fill the disk."""
+        there = len(self._made)
+        yield
+        if names := self._made[there:]:
+            del self._made[there:]
+            with contextlib.closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
+                for name in names:
+                    cursor.execute(f"drop database if exists {name} with (force)")
 
     def rich(self) -> str:
         """A new database with everything of rich.sql; returns its name."""

@@ -58,7 +58,7 @@ def installed(project: SchemaProject, rows: str = "", label: str = "1.0.0") -> s
     databases = project.databases
     key = (databases.major, (project.folder / "schema.hist").read_text("utf-8"), label)
     if key not in _installed:
-        database = databases.make()
+        database = databases.make(kept=True)
         project.done("install", "--to", label, database=database)
         _installed[key] = database
     database = databases.make(_installed[key])

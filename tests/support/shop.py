@@ -459,7 +459,7 @@ class Workshop:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"drop database if exists {name} with (force)")
-                cursor.execute(f"create database {name} template {template or 'template0'}")
+                cursor.execute(f"create database {name} template {template or 'template0'} strategy file_copy")
         if not template:
             return
         with contextlib.closing(psycopg2.connect(**connection_settings(self.server, name))) as connection:

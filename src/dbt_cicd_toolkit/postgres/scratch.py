@@ -214,7 +214,8 @@ def _database(base: Settings, target: _Target, own_server: bool) -> Generator[st
         cursor.execute("set statement_timeout = 0; set idle_session_timeout = 0; set lock_timeout = 0")
         _drop_stale(cursor, f"{_PREFIX}{scope}_")
         cursor.execute(f"select {_LOCK}", [name])
-        _create(cursor, name, target, base)
+        # Every page through the log, the default, costs several times as much; it spares others the checkpoints.
+        _create(cursor, name, target, base, "strategy file_copy" if own_server else "")
         try:
             _configure(base.on(name), name, target.configuration)
             yield name
@@ -235,11 +236,12 @@ def _drop_stale(cursor: pg.cursor, prefix: str) -> None:
         cursor.execute(_UNLOCK, [name])
 
 
-def _create(cursor: pg.cursor, name: str, target: _Target, base: Settings) -> None:
+def _create(cursor: pg.cursor, name: str, target: _Target, base: Settings, strategy: str) -> None:
     error: psycopg2.Error | None = None
     for locale in (*_locales(cursor, target), "", "lc_collate 'C' lc_ctype 'C'"):
         try:
-            cursor.execute(f"create database {identifier(name)} template template0 encoding 'UTF8' {locale}")
+            options = f"template template0 encoding 'UTF8' {locale} {strategy}"
+            cursor.execute(f"create database {identifier(name)} {options}")
             return
         except psycopg2.errors.InsufficientPrivilege as refused:
             user = _value(base, "user")
