@@ -46,6 +46,14 @@ def head(directory: Path) -> str | None:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """A tag: ``own`` is its object (the commit, of a lightweight one), ``commit`` where it stands."""
+
+    own: str
+    commit: str
+
+
+@dataclass(frozen=True)
 class Git:
     """A working tree. Commands run with the user's own configuration, hooks and signing.
 
@@ -134,6 +142,21 @@ class Git:
     def tags(self) -> dict[str, str]:
         """{tag: the commit it stands at}."""
         return self._refs("refs/tags/")
+
+    def tag(self, name: str) -> Tag:
+        """A tag that is there."""
+        own, commit = self.text("rev-parse", f"refs/tags/{name}", f"refs/tags/{name}^{{commit}}").split()
+        return Tag(own, commit)
+
+    def remote_tag(self, remote: str, name: str) -> Tag | None:
+        """The same of a remote, which is asked; None when it has none, or cannot be asked."""
+        ref = f"refs/tags/{name}"
+        done = self.run("ls-remote", "--", remote, ref, f"{ref}^{{}}")
+        if done.returncode:
+            return None
+        lines = (line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines())
+        found = {where: what for what, where in lines}
+        return Tag(found[ref], found.get(f"{ref}^{{}}", found[ref])) if ref in found else None
 
     def merged_tags(self, commit: str) -> list[str]:
         """The tags in the history of a commit."""

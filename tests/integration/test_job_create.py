@@ -268,6 +268,39 @@ def test_a_larger_bump_renames_the_open_folder_and_what_imports_it(project: JobP
     assert (project.path / "dwh/jobs/v2_0_0/more.py").exists()
 
 
+def test_every_file_that_goes_on_naming_the_folder_is_listed(released: JobProject) -> None:
+    released.done("new", "one")
+    named = "module: dwh.jobs.v0_2_0.one\n"
+    released.commit(
+        "Name it",
+        {
+            "glue.yml": named,
+            "dags/glue.json": '{"--module_name": "dwh.jobs.v0_2_0.one"}\n',
+            "scripts/run.sh": "python -m dwh.jobs.v0_2_0.one\n",
+            "dwh/jobs/v0_2_0/one.yml": named,
+            "dwh/jobs/v0_2_0/_path.py": "PATH = 'dwh/jobs/v0_2_0/one.yml'\n",
+            "dags/told.py": "import dwh.jobs.v0_2_0.one\n",
+            "changes/1.fix.md": "In v0_2_0.\n",
+            "tests/other.yml": "module: dwh.jobs.v0_1_0.my_job\n",
+            ".gitignore": "local*\n",
+        },
+    )
+    released.write({"untracked.toml": named, "dags/local.yml": named, "dags/local.py": "import dwh.jobs.v0_2_0.one\n"})
+    made = released.done("new", "two", "--bump", "0.3.0", "--json").json
+    assert sorted(hint.partition(" still names v0_2_0")[0] for hint in made["hints"]) == [
+        "changes/1.fix.md",
+        "dags/glue.json",
+        "dags/local.yml",
+        "dwh/jobs/v0_3_0/_path.py",
+        "dwh/jobs/v0_3_0/one.yml",
+        "glue.yml",
+        "scripts/run.sh",
+        "untracked.toml",
+    ]
+    for path in ("dags/told.py", "dags/local.py"):
+        assert released.read(path) == "import dwh.jobs.v0_3_0.one\n"
+
+
 @pytest.mark.parametrize(
     ("bump", "version"),
     [(None, "0.2.0"), ("patch", "0.1.1"), ("minor", "0.2.0"), ("major", "0.2.0"), ("1.0.0", "1.0.0")],

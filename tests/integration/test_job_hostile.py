@@ -103,7 +103,7 @@ def test_bytes_that_a_clone_would_not_have(project: JobProject) -> None:
 def interrupted(project: JobProject, *arguments: str) -> None:
     """A command that is killed when its files are written and its journal still tells of them."""
     script = (
-        "import os, sys; from dbt_cicd_toolkit.jobs.journal import Writer; from dbt_cicd_toolkit.cli.main import main;"
+        "import os, sys; from dbt_cicd_toolkit.jobs.writer import Writer; from dbt_cicd_toolkit.cli.main import main;"
         "Writer._end = lambda *_: os._exit(9); main(sys.argv[1:])"
     )
     done = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_cicd_toolkit.jobs import journal
+from dbt_cicd_toolkit.jobs import journal, writer
 from dbt_cicd_toolkit.jobs.project import Project
 from support.job_killer import Killer, wait
 from support.job_project import JobProject, job_text
@@ -57,7 +57,7 @@ def recovered(project: JobProject) -> None:
     os.environ.clear()
     os.environ.update(project.environment())
     try:
-        journal.recover(Project.find(project.path))
+        writer.recover(Project.find(project.path))
     finally:
         os.environ.clear()
         os.environ.update(old)
@@ -277,7 +277,7 @@ esac
 def test_git_is_killed_with_us_while_it_holds_its_locks(
     killer: Killer, ready: JobProject, tmp_path: Path, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_PATIENCE", 0)
+    monkeypatch.setattr(journal, "PATIENCE", 0)
     project = JobProject.like(ready, tmp_path / "repo")
     before = project.state()
     hook = project.path / ".git/hooks/reference-transaction"

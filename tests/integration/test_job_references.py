@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,90 @@ def test_a_folder_of_dags_that_is_not_there_is_a_warning(project: JobProject) ->
     out = project.done("check").out
     assert "warning: adoption: jobs.toml: environments.production has its DAGs in 'gone', and branch main has no" in out
     assert out.count("has its DAGs in") == 1
+
+
+def test_also_of_the_folder_that_is_the_default_when_it_is_written_down(project: JobProject) -> None:
+    settings = 'package = "dwh"\n[environments.production]\nbranch = "main"\n'
+    (project.path / "dags/nightly.py").unlink()
+    project.commit("No DAGs", {"jobs.toml": settings})
+    assert project.done("check").out == "Nothing is wrong.\n"
+    project.commit("Say where", {"jobs.toml": settings + 'dags = ["dags"]\n'})
+    said = "warning: adoption: jobs.toml: environments.production has its DAGs in 'dags', and branch main has no such"
+    assert said in project.done("check").out
+    assert project.job("check", "--strict").code == 1
+
+
+def test_names_that_are_put_together_are_unknown_and_in_the_way_of_a_removal(project: JobProject) -> None:
+    lines = [
+        "from importlib import import_module",
+        "from dwh import jobs",
+        "import_module('dwh.jobs.' + version)",
+        "X = f'dwh.jobs.v{version}.my_job'",
+        "X = '%s.%s' % ('dwh.jobs', version)",
+        "X = '{}.{}'.format('dwh.jobs', version)",
+        "getattr(jobs, 'v' + version)",
+        "vars(jobs)[version]",
+    ]
+    project.write({"dags/nightly.py": "\n".join(lines)})
+    places = [f"dags/nightly.py:{number}" for number in range(3, 9)]
+    assert [line.split()[-1] for line in adoption(project)] == places
+    unknown = [line for line in project.done("check").out.splitlines() if line.startswith("unknown: adoption: ")]
+    assert [line.split()[2] for line in unknown] == places
+    project.done("deprecate", "my_job", "0.1.0", "--until", "2026-01-01")
+    said = project.refused(1, "remove", "my_job", "0.1.0")
+    assert all(f"{place} (unknown, environment production, branch main)" in said for place in places)
+    project.done("remove", "my_job", "0.1.0", "--despite-unknown")
+
+
+def test_what_another_branch_takes_of_the_package_is_in_the_way_of_a_removal(project: JobProject) -> None:
+    project.write({"dags/nightly.py": ""})
+    project.done("deprecate", "my_job", "0.1.0", "--until", "2026-01-01")
+    project.commit("Deprecate")
+    project.git("switch", "--quiet", "--create", "feature")
+    project.commit("Take any", {"tools/run.py": "from dwh import jobs\n\ngetattr(jobs, 'v' + version)\n"})
+    project.git("switch", "--quiet", "main")
+    said = project.refused(1, "remove", "my_job", "0.1.0")
+    assert "tools/run.py:3 (unknown, branch feature): getattr(jobs, 'v' + version)" in said
+
+
+def archive(name: str) -> bytes:
+    """A zip file with a DAG in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, SEED)
+    return content.getvalue()
+
+
+def test_an_archive_of_dags_is_unknown(project: JobProject) -> None:
+    """Airflow runs packaged DAGs: zip files, whatever they are called."""
+    project.write(
+        {
+            "dags/nightly.py": "",
+            "dags/packaged.zip": archive("dag.py"),
+            "dags/sub/other.pkg": archive("dag.py"),
+            "dags/table.xlsx": archive("sheet.xml"),
+            "dags/broken.zip": b"PK",
+        }
+    )
+    places = ["dags/broken.zip:1", "dags/packaged.zip:1", "dags/sub/other.pkg:1"]
+    assert [line.split()[-1] for line in adoption(project)] == places
+    out = project.done("check").out
+    assert "dags/packaged.zip:1 (environment production, branch main): what is in this archive cannot be read" in out
+    project.done("deprecate", "my_job", "0.1.0", "--until", "2026-01-01")
+    said = project.refused(1, "remove", "my_job", "0.1.0")
+    assert all(place in said for place in places)
+    project.done("remove", "my_job", "0.1.0", "--despite-unknown", "--dry-run")
+    project.done("upgrade", "my_job", "0.1.0", "0.2.0")
+
+
+def test_an_archive_of_another_branch_is_in_the_way_of_a_removal(project: JobProject) -> None:
+    project.write({"dags/nightly.py": ""})
+    project.done("deprecate", "my_job", "0.1.0", "--until", "2026-01-01")
+    project.commit("Deprecate")
+    project.git("switch", "--quiet", "--create", "feature")
+    project.commit("Package it", {"dags/packaged.zip": archive("dag.py")})
+    project.git("switch", "--quiet", "main")
+    assert "dags/packaged.zip:1 (unknown, branch feature)" in project.refused(1, "remove", "my_job", "0.1.0")
 
 
 def test_an_expression_of_too_many_parts_is_told(project: JobProject) -> None:

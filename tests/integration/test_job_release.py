@@ -226,6 +226,46 @@ def test_hooks_see_the_release_and_may_add_to_it(ready: JobProject) -> None:
     assert "LOG" in ready.tree()
 
 
+def test_a_hook_may_add_to_what_the_release_does_not_reach(ready: JobProject) -> None:
+    hook(ready, "pre-commit", "echo 'x = 2' >>dwh/apart.py && git add dwh")
+    ready.done("release")
+    assert "dwh/apart.py" in ready.tree()
+    assert ready.done("check").out == "Nothing is wrong.\n"
+
+
+def test_a_hook_may_add_what_changes_no_meaning(ready: JobProject) -> None:
+    """Line ends are none of a hash."""
+    ready.commit("Text", {"dwh/__init__.py": "x = 1\n"})
+    hook(ready, "pre-commit", "printf 'x = 1\\r\\n' >dwh/__init__.py && git add dwh")
+    ready.done("release")
+    assert ready.git("show", "--format=", "--name-only", "HEAD", "--", "dwh") == "dwh/__init__.py"
+    assert "under the frozen 0.1.0. " in ready.job("check").out  # 0.2.0 has it as it is
+
+
+def test_what_a_hook_made_of_files_is_put_back_or_told(ready: JobProject) -> None:
+    ready.commit("More", {"other.txt": "one\n", "run.sh": "exit\n"})
+    before = ready.state()
+    lines = ["echo '# formatted' >>dwh/__init__.py", "chmod +x dwh/jobs/v0_2_0/my_job.py", "rm dwh/jobs/jobs.lock"]
+    lines += ["echo two >>other.txt", "echo x >left.txt", "echo '#' >>dwh/jobs/v0_1_0/my_job.py", "exit 1"]
+    hook(ready, "pre-commit", "\n".join(lines))
+    message = ready.job("release").err
+    (back,) = (line for line in message.splitlines() if line.startswith("Put back as it was: "))
+    (left,) = (line for line in message.splitlines() if line.startswith("Changed meanwhile"))
+    assert "dwh/jobs/jobs.lock" in back and "dwh/jobs/v0_1_0/my_job.py (what it had become: git cat-file -p" in back
+    kept = back.partition("dwh/__init__.py (what it had become: ")[2].partition(")")[0]
+    assert ready.git(*kept.split()[1:]) == "# formatted"
+    assert "left so: dwh/jobs/v0_2_0/my_job.py, other.txt, left.txt. Look at `git status`." in left
+    (ready.path / "left.txt").unlink()
+    ready.git("restore", "other.txt", "dwh/jobs/v0_2_0/my_job.py")
+    assert ready.state() == before
+
+
+def test_what_was_changed_before_is_nothing_of_a_hook(ready: JobProject) -> None:
+    ready.write({"mine.txt": "mine"})
+    hook(ready, "pre-commit", "exit 1")
+    assert "left so" not in ready.refused(1, "release")
+
+
 def test_a_hook_may_check_the_release_that_it_is_part_of(ready: JobProject) -> None:
     source = Path(__file__).parents[2] / "src"
     hook(ready, "pre-commit", f"PYTHONPATH={source} {sys.executable} -m dbt_cicd_toolkit.cli.main job check >&2")
@@ -233,7 +273,7 @@ def test_a_hook_may_check_the_release_that_it_is_part_of(ready: JobProject) -> N
 
 
 def test_another_git_that_holds_the_index(ready: JobProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "_PATIENCE", 0)
+    monkeypatch.setattr(journal, "PATIENCE", 0)
     lock = ready.path / ".git/index.lock"
     lock.touch()
     before = ready.state()
@@ -260,11 +300,31 @@ FAILING: dict[str, tuple[Change, str]] = {
     ),
     "a hook that thaws a folder": (
         lambda p: hook(p, "pre-commit", "echo '#' >>dwh/jobs/v0_1_0/my_job.py; git add dwh; git checkout-index -f -a"),
-        "a hook changed dwh/jobs/v0_1_0/my_job.py in the commit",
+        "the hook pre-commit changed dwh/jobs/v0_1_0/my_job.py in the commit",
+    ),
+    "a hook that changes what is released": (
+        lambda p: hook(p, "pre-commit", "echo '#' >>dwh/jobs/v0_2_0/my_job.py; git add dwh"),
+        "the hook pre-commit changed dwh/jobs/v0_2_0/my_job.py in the commit",
+    ),
+    "a hook that adds to what is released": (
+        lambda p: hook(p, "post-commit", "rm $0; echo x >dwh/jobs/v0_2_0/x; git add dwh; git commit -q --amend -m x"),
+        "changed dwh/jobs/v0_2_0/x in the commit",
+    ),
+    "a hook that changes a shared module": (
+        lambda p: hook(p, "pre-commit", "echo 'x = 2' >>dwh/__init__.py; git add dwh"),
+        "the hook pre-commit changed dwh/__init__.py in the commit, which must have it as it was checked",
+    ),
+    "a hook that deletes a shared module": (
+        lambda p: hook(p, "pre-commit", "git rm -q dwh/__init__.py"),
+        "the hook pre-commit changed dwh/__init__.py in the commit",
+    ),
+    "one of two hooks": (
+        lambda p: (hook(p, "pre-commit", "git rm -q dwh/__init__.py"), hook(p, "commit-msg", "true")),
+        "a hook (pre-commit, commit-msg) changed dwh/__init__.py in the commit",
     ),
     "a hook that edits the manifest": (
         lambda p: hook(p, "pre-commit", "echo '{}' >releases/0.2.0.json; git add releases"),
-        "a hook changed releases/0.2.0.json in the commit",
+        "the hook pre-commit changed releases/0.2.0.json in the commit",
     ),
     "no signing key for the commit": (
         lambda p: (p.git("config", "gpg.program", "false"), p.git("config", "commit.gpgSign", "true")),
@@ -294,10 +354,10 @@ def test_a_failure_at_any_step_leaves_everything_as_it_was(ready: JobProject, na
     result = ready.job("release")
     assert result.code == 1, result.out
     assert said in result.err
+    if name == "a hook that adds to what is released":  # a file of nobody's, which is told
+        assert "left so: dwh/jobs/v0_2_0/x" in result.err
+        (ready.path / "dwh/jobs/v0_2_0/x").unlink()
     after = ready.state()
-    if name == "a hook that thaws a folder":  # it changed that file, and we do not know what it was to be
-        ready.git("checkout", "--quiet", "--", "dwh")
-        after = ready.state()
     if name == "the tag comes into being meanwhile":
         ready.git("tag", "--delete", "v0.2.0")
         after = ready.state()
@@ -461,6 +521,25 @@ def test_a_state_that_refuses_a_release(ready: JobProject, name: str) -> None:
     for part in said:
         assert part in message
     assert len(message.splitlines()) == 1
+
+
+def test_a_hook_that_adds_a_module_which_is_reached_then(ready: JobProject) -> None:
+    text = "try:\n    from dwh import fast\nexcept ImportError:\n    fast = None\n\n\n" + job_text()
+    ready.commit("Look for it", {"dwh/jobs/v0_2_0/my_job.py": text})
+    hook(ready, "pre-commit", "echo 'x = 1' >dwh/fast.py; git add dwh")
+    result = ready.job("release")
+    assert result.code == 1
+    assert "the hook pre-commit changed dwh/fast.py in the commit" in result.err
+    assert "left so: dwh/fast.py" in result.err
+    assert ready.git("tag", "--list") == "v0.1.0"
+
+
+def test_a_module_that_is_not_committed_is_not_released(ready: JobProject) -> None:
+    ready.commit("Use it", {"dwh/jobs/v0_2_0/my_job.py": "import dwh.helper\n" + job_text()})
+    ready.write({"dwh/helper.py": "x = 1\n"})
+    assert "dwh/helper.py: what is released imports this, and it is not committed" in ready.refused(1, "release")
+    ready.commit("Add it")
+    ready.done("release")
 
 
 def test_a_frozen_folder_that_was_changed_stops_the_next_release(ready: JobProject) -> None:
@@ -636,9 +715,47 @@ def test_a_tag_that_the_remote_has_already_stops_the_branch_too(ready: JobProjec
     there = remote(ready, tmp_path / "remote.git")
     subprocess.run(["git", "tag", "v0.2.0", "main"], cwd=there, check=True)
     ready.done("release")
-    before = refs(there)
-    assert "took neither main nor v0.2.0" in ready.refused(1, "release", "push")
-    assert refs(there) == before
+    before, here, theirs = refs(there), ready.git("rev-parse", "HEAD"), ready.git("rev-parse", "HEAD~1")
+    for dry in ((), ("--dry-run",)):
+        message = ready.refused(1, "release", "push", *dry)
+        assert f"origin has a tag v0.2.0 already: at {theirs[:12]} there, at {here[:12]} here. Nothing was" in message
+        assert len(message.splitlines()) == 1
+        assert refs(there) == before
+    # What the message says to do.
+    assert "git tag -d v0.2.0 && git reset --keep HEAD~1" in message
+    ready.git("tag", "-d", "v0.2.0")
+    ready.git("reset", "--quiet", "--keep", "HEAD~1")
+    assert "dbt-cicd job new-version NAME --bump 0.2.1" in message
+    ready.done("new-version", "my_job", "--bump", "0.2.1")
+    ready.commit("Another number")
+    ready.git("pull", "--quiet", "origin", "main")
+    ready.done("release")
+    ready.done("release", "push")
+    assert refs(there)["refs/heads/main"] == ready.git("rev-parse", "main")
+
+
+def test_a_tag_that_the_remote_has_of_the_same_commit(ready: JobProject, tmp_path: Path) -> None:
+    there = remote(ready, tmp_path / "remote.git")
+    ready.done("release")
+    ready.git("push", "--quiet", "origin", "main")
+    subprocess.run(["git", "tag", "v0.2.0", "main"], cwd=there, check=True)
+    message = ready.refused(1, "release", "push")
+    here = ready.git("rev-parse", "HEAD")
+    assert (
+        f"origin has a tag v0.2.0 already: another one, at the same commit {here[:12]}. Nothing was pushed" in message
+    )
+    ready.git(*message.partition("this again: git ")[2].split())
+    ready.done("release", "push")
+
+
+def test_a_tag_that_the_remote_has_when_work_went_on(ready: JobProject, tmp_path: Path) -> None:
+    there = remote(ready, tmp_path / "remote.git")
+    subprocess.run(["git", "tag", "v0.2.0", "main"], cwd=there, check=True)
+    ready.done("release")
+    ready.commit("Go on", {"other.txt": "x"})
+    message = ready.refused(1, "release", "push")
+    ready.git(*message.partition("whose it is: git ")[2].partition(" && ")[0].split())
+    assert ready.git("rev-parse", "FETCH_HEAD") == ready.git("rev-parse", "HEAD~2")
 
 
 def test_a_push_without_a_remote_or_tag(ready: JobProject) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs import imports
-from dbt_cicd_toolkit.jobs.imports import Source, named
+from dbt_cicd_toolkit.jobs.named import Named, named
 from dbt_cicd_toolkit.jobs.number import Number
+from dbt_cicd_toolkit.jobs.usage import Source
 
 OLD = "dwh.jobs.v0_1_0"
 
@@ -116,10 +117,60 @@ def test_relative_imports_are_read(module: str, text: str, expected: list[str]) 
         "x = '.'.join(['dwh.jobs', version, 'my_job'])",
         "x = f'dwh/jobs/v{version}/my_job.py'",
         "x = 'dwh.jobs.{{ params.version }}.my_job'",
+        # put together of a package and a version
+        "x = 'dwh.jobs.v%d_%d_%d.my_job' % numbers",
+        "x = '{}.{}.my_job'.format('dwh.jobs', version)",
+        "x = '%s.%s.my_job' % ('dwh.jobs', version)",
+        "x = '%(p)s.%(v)s' % {'p': 'dwh.jobs', 'v': version}",
+        "x = 'dwh.jobs.VERSION.my_job'.replace('VERSION', version)",
+        "x = '.'.join(['dwh', 'jobs', version])",
+        "x = find('dwh.jobs', version)",
+        "x = 'dwh.jobs'.__add__('.' + version)",
+        "x = b'dwh.jobs.' + version",
+        "def f(package='dwh.jobs'): pass",
+        "x = [f'dwh.jobs.{each}' for each in versions]",
+        # of a version alone
+        "x = base + '.v0_' + minor",
+        "x = f'v{major}_{minor}_{patch}'",
+        "x = 'v{}_{}_{}'.format(*numbers)",
+        "x = 'v' + version.replace('.', '_')",
+        "x = 'v%s' % version.replace('.', '_')",
+        "x = '{0}.v{1}'.format(package, version)",
+        # of paths
+        "x = Path('dwh/jobs') / version",
+        "x = Path('dwh') / 'jobs' / version / 'my_job.py'",
+        "x = Path('dwh').joinpath('jobs', version)",
+        "x = os.path.join('dwh', 'jobs', version)",
+        "x = glob('/opt/airflow/dwh/jobs')",
+        # of the package itself
+        "getattr(jobs, 'v' + number)",
+        "getattr(importlib.import_module('dwh.jobs'), name)",
+        "getattr(sys.modules['dwh.jobs'], name)",
+        "getattr(getattr(dwh, 'jobs'), name)",
+        "__import__('dwh.jobs', fromlist=[name])",
+        "vars(jobs)[name]",
+        "jobs.__dict__[name]",
+        "jobs.__getattribute__(name)",
+        "attrgetter(name)(jobs)",
+        "pkgutil.iter_modules(jobs.__path__)",
+        "x = f'{jobs.__name__}.{name}'",
+        "resources.files(jobs)",
+        # of our own operator
+        "versioned_operator(PythonOperator, names[0])",
+        "versioned_operator(PythonOperator, f'{package}.{version}')",
+        "for name in config['jobs']: versioned_operator(PythonOperator, name)",
+        "versioned_operator(PythonOperator, **given)",
+        # within a text
+        "x = import_module(name).x.replace('.', '_')",
+        "x = '{}'.format('v' + import_module(name).x)",
+        "x = '%s' % ('v' + import_module(name).x)",
+        "x = '.'.join(['v' + import_module(name).x])",
+        "x = ('v' + import_module(name).x).format()",
+        "logging.getLogger(import_module(name).x)",
     ],
 )
 def test_what_cannot_be_read_is_unknown(line: str) -> None:
-    head = "import importlib, runpy\nfrom importlib import import_module\nfrom importlib import import_module as im\n"
+    head = "import dwh, importlib, os, runpy\nfrom importlib import *\nfrom importlib import import_module as im\n"
     found = read(f"{head}from dwh import jobs\n{line}\n").unknown
     assert [each.line for each in found] == [5], found
 
@@ -130,14 +181,72 @@ def test_what_cannot_be_read_is_unknown(line: str) -> None:
         "re.compile(name)",
         "model.eval()",
         "import json",
-        "x = 'dwh.jobs'",
         "getattr(thing, name)",
         "eval('1 + 1')",
         "resolve(name)",
+        "x = f'v{number}'",
+        "x = f'https://example.com/v{number}/items'",
+        "x = f'{package}_{number}'",
+        "x = 'table_' + name.replace('.', '_')",
+        "x = total / count",
+        "x = Path('data') / name",
+        "logging.getLogger('dwh.jobs')",
+        "versioned_operator(PythonOperator, MyJob, task_id='x')",
+        "job = resolve('my_job')\nversioned_operator(PythonOperator, job)",
+        "for job in (MyJob, resolve('my_job')): versioned_operator(PythonOperator, job)",
+        "def task(job): return versioned_operator(PythonOperator, job)",
     ],
 )
 def test_what_imports_nothing_is_not_unknown(line: str) -> None:
-    assert read(line).unknown == ()
+    head = "from dwh.jobs import resolve\nfrom dwh.jobs.v0_1_0.my_job import MyJob\n"
+    assert read(head + line).unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("x = f'{PACKAGE}.v0_1_0.my_job'", []),
+        ("x = '{}.v0_1_0.my_job'.format(PACKAGE)", []),
+        ("x = '%s.%s.my_job' % (PACKAGE, 'v0_1_0')", []),
+        ("x = PACKAGE + '.v0_1_0.my_job'", []),
+        ("x = '.'.join([PACKAGE, 'v0_1_0', 'my_job'])", []),
+        ("x = f'{PACKAGE}.{version}.my_job'", [2]),
+        ("find(PACKAGE, version)", [2]),
+        ("x = 1", [1]),  # another file may import it
+    ],
+)
+def test_a_package_in_a_constant_is_told_where_it_is_used(line: str, lines: list[int]) -> None:
+    text = f"PACKAGE = 'dwh.jobs'\n{line}"
+    assert [each.line for each in read(text).unknown] == lines
+    assert versions(text) == ([] if lines else ["0.1.0 my_job string 2"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def f(job: 'dwh.jobs.v0_1_0.my_job.MyJob') -> 'dwh.jobs.v0_1_0.my_job.MyJob': pass",
+        "job: 'dwh.jobs.v0_1_0.my_job.MyJob'",
+        "class C:\n    job: list['dwh.jobs.v0_1_0.my_job.MyJob'] = []",
+        "job: 'v0_1_0'",
+        "job: Literal['dwh.jobs', b'v0_1_0']",
+    ],
+)
+def test_a_text_in_an_annotation_does_not_run(line: str) -> None:
+    found = read(line)
+    assert (found.uses, found.unknown) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("job: str = 'dwh.jobs.v0_1_0.my_job'", ["0.1.0 my_job string 2"]),
+        ("def f(job='dwh.jobs.v0_1_0.my_job') -> 'x': pass", ["0.1.0 my_job string 2"]),
+        ("def f() -> jobs.v0_1_0.my_job.MyJob: pass", ["0.1.0 my_job import 2"]),
+        ("job: named('dwh.jobs.v0_1_0.my_job')", ["0.1.0 my_job string 2"]),
+    ],
+)
+def test_what_runs_of_an_annotation_is_a_use(line: str, expected: list[str]) -> None:
+    assert versions(f"from dwh import jobs\n{line}") == expected
 
 
 @pytest.mark.parametrize(
@@ -218,7 +327,7 @@ def test_a_file_that_is_no_python_is_told_with_its_line() -> None:
 
 
 def test_a_name_is_of_a_version() -> None:
-    assert named("dwh.jobs.v0_10_0.my_job.MyJob", "dwh.jobs") == imports.Named(Number(0, 10, 0), "my_job")
+    assert named("dwh.jobs.v0_10_0.my_job.MyJob", "dwh.jobs") == Named(Number(0, 10, 0), "my_job")
     assert named("dwh.jobs.v01_0_0.my_job", "dwh.jobs") is None
     assert named("dwh.jobs.resolve", "dwh.jobs") is None
 

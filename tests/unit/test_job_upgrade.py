@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dbt_cicd_toolkit.jobs.move import Move
+from dbt_cicd_toolkit.jobs.moved import rewritten
 from dbt_cicd_toolkit.jobs.number import Number
-from dbt_cicd_toolkit.jobs.upgrade import Move, rewritten
 
 MOVE = Move("dwh.jobs", "my_job", Number(0, 1, 0), Number(0, 2, 0))
 

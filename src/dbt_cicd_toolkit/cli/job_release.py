@@ -29,8 +29,9 @@ def project_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_project(directory: Path, **others: Any) -> Any:
-        from dbt_cicd_toolkit.jobs.journal import pending, recover
+        from dbt_cicd_toolkit.jobs.journal import pending
         from dbt_cicd_toolkit.jobs.project import Project
+        from dbt_cicd_toolkit.jobs.writer import recover
 
         project = Project.find(directory)
         if others.get("dry_run", True):
@@ -188,7 +189,7 @@ def tag(project: Project, dry_run: bool, output_format: str) -> None:
 @project_options
 def push(project: Project, remote: str | None, dry_run: bool, output_format: str) -> None:
     """Push the branch and the tag of its last release: both, or none."""
-    from dbt_cicd_toolkit.jobs import release as library
+    from dbt_cicd_toolkit.jobs import push as library
 
     value = library.push(project, remote, dry_run=dry_run)
     text = f"{'Would push' if dry_run else 'Pushed'} {value['branch']} and {value['tag']} to {value['remote']}."

@@ -9,7 +9,7 @@ from typing import Any
 from dbt_cicd_toolkit import report
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs.inventory import Item, of_tree
-from dbt_cicd_toolkit.jobs.names import meant
+from dbt_cicd_toolkit.jobs.nearest import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.references import Reference, Uses

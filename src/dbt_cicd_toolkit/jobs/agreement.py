@@ -11,7 +11,7 @@ from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs import pins
 from dbt_cicd_toolkit.jobs.findings import Finding
 from dbt_cicd_toolkit.jobs.inventory import Item
-from dbt_cicd_toolkit.jobs.names import meant
+from dbt_cicd_toolkit.jobs.nearest import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.references import Reference
 

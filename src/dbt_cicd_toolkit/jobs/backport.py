@@ -16,12 +16,13 @@ from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import state
 from dbt_cicd_toolkit.jobs.create import Folder
-from dbt_cicd_toolkit.jobs.journal import Beside, Writer, exclusive, index_lines
+from dbt_cicd_toolkit.jobs.index import index_lines
 from dbt_cicd_toolkit.jobs.maintenance import last_release, open_at
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.rewrite import renamed
 from dbt_cicd_toolkit.jobs.state import Line
+from dbt_cicd_toolkit.jobs.writer import Beside, Writer, exclusive
 
 TRAILER = "Backport-of"
 Entries = dict[str, tuple[str, str]]

@@ -16,12 +16,12 @@ from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.files import write_atomically
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import notes, settings, state
-from dbt_cicd_toolkit.jobs.journal import exclusive
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import SETTINGS, Project
 from dbt_cicd_toolkit.jobs.rewrite import renamed
 from dbt_cicd_toolkit.jobs.source import parse
 from dbt_cicd_toolkit.jobs.state import FIRST, Line, released_tags
+from dbt_cicd_toolkit.jobs.writer import exclusive
 
 _PACKAGE = '''\
 """Jobs, by version: `from dwh.jobs.v0_1_0.my_job import MyJob`, or resolve('my_job', '~=0.1.0') by jobs.lock."""
@@ -229,7 +229,9 @@ class Folder:
             if file.is_symlink():
                 raise Refused(f"{self.project.path(file)} is a symbolic link, which a release cannot hold. Copy it.")
             name = file.relative_to(folder).as_posix()
-            self.add(name, self._renamed(file, old), file)
+            content = self._renamed(file, old)
+            self.add(name, content, file)
+            self._hint(self.path(name), content, old)
         for file in self.project.files(old):
             self.changes[self.project.path(file)] = None
         self._rename_elsewhere(old)
@@ -253,22 +255,23 @@ class Folder:
                 if new != content:
                     self.changes[path] = new
                 content = new
-            if old.folder.encode() in content:
-                self.hints.append(f"{path} still names {old.folder}: look whether it means this folder")
+            self._hint(path, content, old)
+
+    def _hint(self, path: str, content: bytes, old: Number) -> None:
+        if old.folder.encode() in content:
+            self.hints.append(f"{path} still names {old.folder}: look whether it means this folder")
 
     def _naming(self, old: Number) -> list[str]:
-        """Files that name a folder, whether committed yet or not."""
-        search = (
-            "grep",
-            "-z",
-            "--files-with-matches",
-            "--untracked",
-            "--text",
-            "--fixed-strings",
-            "-e",
-            old.folder,
-        )
-        done = self.project.git.run(*search)
+        """Files that name a folder, whether committed yet or not; among the DAGs also those that git ignores."""
+        environments = self.project.settings.environments.values() or (settings.Environment(""),)
+        dags = sorted({folder for each in environments for folder in each.folders})
+        found = self._grep(old.folder)
+        found += self._grep(old.folder, ["--no-exclude-standard"], [*dags, ":(exclude)*.pyc"])
+        return list(dict.fromkeys(found))
+
+    def _grep(self, text: str, options: Collection[str] = (), paths: Collection[str] = ()) -> list[str]:
+        search = ("grep", "-z", "--files-with-matches", "--untracked", *options, "--text", "--fixed-strings")
+        done = self.project.git.run(*search, "-e", text, "--", *paths)
         if done.returncode > 1:
             raise Refused(f"`git grep` failed: {done.stderr.decode('utf-8', 'replace').strip()}")
         return [os.fsdecode(each) for each in done.stdout.split(b"\0") if each]

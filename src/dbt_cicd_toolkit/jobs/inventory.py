@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dbt_cicd_toolkit.jobs import manifest
-from dbt_cicd_toolkit.jobs.imports import named
 from dbt_cicd_toolkit.jobs.manifest import Manifest
+from dbt_cicd_toolkit.jobs.named import named
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import SETTINGS, Project
 from dbt_cicd_toolkit.jobs.settings import Settings

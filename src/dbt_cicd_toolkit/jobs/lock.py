@@ -8,12 +8,12 @@ from typing import Any
 
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs import manifest, pins, resolver
-from dbt_cicd_toolkit.jobs.journal import exclusive
-from dbt_cicd_toolkit.jobs.names import meant
+from dbt_cicd_toolkit.jobs.nearest import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.references import Reference, Uses
 from dbt_cicd_toolkit.jobs.trees import Place, Tree
+from dbt_cicd_toolkit.jobs.writer import exclusive
 
 
 @dataclass(frozen=True)

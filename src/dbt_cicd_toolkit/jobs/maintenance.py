@@ -8,9 +8,9 @@ from typing import Any
 from dbt_cicd_toolkit.errors import InvalidInput, Refused
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import state
-from dbt_cicd_toolkit.jobs.journal import exclusive
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project, nearest
+from dbt_cicd_toolkit.jobs.writer import exclusive
 
 
 @dataclass(frozen=True)

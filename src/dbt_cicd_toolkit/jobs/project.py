@@ -12,7 +12,7 @@ from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import manifest
 from dbt_cicd_toolkit.jobs.manifest import Manifest
-from dbt_cicd_toolkit.jobs.names import meant
+from dbt_cicd_toolkit.jobs.nearest import meant
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.settings import Settings
 from dbt_cicd_toolkit.jobs.source import Job, read_job

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.jobs import imports
-from dbt_cicd_toolkit.jobs.imports import Source, Use, named
+from dbt_cicd_toolkit.jobs.named import named
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.trees import Tree
+from dbt_cicd_toolkit.jobs.usage import Source, Unknown, Use
 
 if TYPE_CHECKING:
     from grimp import ImportGraph
@@ -82,7 +83,9 @@ class Modules:
             return self._known[key]
         try:
             if not path.endswith(".py"):
-                if b"\0" in content:  # a picture, an archive
+                if is_archive(path, content):
+                    return Source(unknown=(Unknown(1, "what is in this archive"),))
+                if b"\0" in content:  # a picture
                     return Source()
                 return imports.read_text(content.decode("utf-8", "replace"), self.jobs)
             is_package = path.endswith("__init__.py")
@@ -213,9 +216,25 @@ class Modules:
         }
 
 
+def is_archive(path: str, content: bytes) -> bool:
+    """Is it a zip file that Airflow looks for DAGs in? It does so whatever the file is called."""
+    if path.endswith(".zip"):
+        return True
+    if not content.startswith(b"PK"):
+        return False
+    import io
+    import zipfile
+
+    try:
+        names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+    return any(name.endswith((".py", ".pyc")) for name in names)
+
+
 def modules(project: Project, tree: Tree, known: dict[object, Source] | None = None) -> Modules:
     """The modules of a tree of this project."""
-    dags = [folder for each in project.settings.environments.values() for folder in each.dags]
+    dags = [folder for each in project.settings.environments.values() for folder in each.folders]
     return Modules(tree, project.package, dags or ["dags"], known)
 
 

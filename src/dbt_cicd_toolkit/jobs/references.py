@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from dbt_cicd_toolkit.errors import Refused, ToolkitError
 from dbt_cicd_toolkit.jobs import resolver
-from dbt_cicd_toolkit.jobs.imports import Source, named
 from dbt_cicd_toolkit.jobs.inventory import Item, of_tree
+from dbt_cicd_toolkit.jobs.named import named
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.reach import Modules, modules
-from dbt_cicd_toolkit.jobs.settings import Environment
 from dbt_cicd_toolkit.jobs.trees import Branch, Place, Tree, WorkingTree, places, working_tree
+from dbt_cicd_toolkit.jobs.usage import Source
 
 How = Literal["import", "string", "resolve", "lock", "ledger", "unknown"]
 # Pages and records tell of versions without using them.
@@ -121,9 +121,9 @@ class Uses:
         """What the DAGs of one environment use; nothing where this clone has not got its branch."""
         if place.tree is None:
             return []
-        key = (id(place.tree), place.environment.dags)
+        key = (id(place.tree), place.environment.folders)
         if key not in self._by_tree:
-            self._by_tree[key] = self._of_dags(place.tree, place.environment.dags)
+            self._by_tree[key] = self._of_dags(place.tree, place.environment.folders)
         lock = self.lock(place.tree)
         return [_in_environment(each, place.name, lock) for each in self._by_tree[key]]
 
@@ -155,7 +155,7 @@ class Uses:
             f"{f'branch {place.tree.branch}' if place.tree.branch else 'the working tree'} has no such folder. "
             "Correct dags in jobs.toml."
             for place in self.places
-            if place.tree is not None and place.environment.dags != Environment("").dags
+            if place.tree is not None
             for folder in place.environment.dags
             if not place.tree.below([folder])
         ]
@@ -283,14 +283,20 @@ class Uses:
         found = self.by_environments()
         folder = [self.project.path(path) for path in self.project.files(version)]
         (here,) = self._grep(version, [])
-        found += self._searched(self.working, sorted({*here, *folder}))
+        found += self._searched(self.working, sorted({*here, *folder, *self._archives(self.working)}))
         found += self.of_lock(self.working)
         branches = self._other_branches()
         for tree, files in zip(branches, self._grep(version, branches) if branches else (), strict=True):
             inside = f"{self.project.path(self.project.folder(version))}/"  # that folder is the same everywhere
-            found += self._searched(tree, [path for path in files if not path.startswith(inside)])
+            files = [path for path in files if not path.startswith(inside)]
+            found += self._searched(tree, sorted({*files, *self._archives(tree)}))
             found += self.of_lock(tree)
         return _without_twins(found)
+
+    def _archives(self, tree: Tree) -> list[str]:
+        """Zip files among the DAGs, which have no text to search for."""
+        folders = {folder for place in self.places for folder in place.environment.folders}
+        return [path for path in tree.below(sorted(folders)) if path.endswith(".zip")]
 
     def _other_branches(self) -> list[Branch]:
         """The branches besides the one that is checked out, those of remotes too."""
@@ -310,9 +316,10 @@ class Uses:
 
     def _grep(self, version: Number, branches: Sequence[Branch]) -> list[list[str]]:
         """The files of each branch (the working tree, if there is none) that may name a version, or that name the
-        package of the jobs. One process for all."""
+        package of the jobs or import from that around it. One process for all."""
         package = r"[./]".join(map(re.escape, self.project.package.split(".")))
-        pattern = rf'{version.folder}|{package}|"{re.escape(str(version))}"'
+        around = re.escape(self.project.settings.package)
+        pattern = rf'{version.folder}|{package}|from[[:space:]]+{around}[[:space:]]+import|"{re.escape(str(version))}"'
         search = ["grep", "-l", "-z", "--text", "-E", "-e", pattern]
         search += [tree.commit for tree in branches] or ["--untracked"]
         done = self.project.git.run(*search, "--", *(f":(exclude){each}" for each in _NOT_SEARCHED))

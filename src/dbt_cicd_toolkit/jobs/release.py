@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
+from dbt_cicd_toolkit.errors import Differs, Refused
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import manifest, notes, state
-from dbt_cicd_toolkit.jobs.journal import Commit, exclusive
 from dbt_cicd_toolkit.jobs.manifest import Entry, Manifest, content_hash
 from dbt_cicd_toolkit.jobs.notes import Fragment
 from dbt_cicd_toolkit.jobs.number import Number
@@ -19,6 +17,7 @@ from dbt_cicd_toolkit.jobs.project import Project
 from dbt_cicd_toolkit.jobs.reach import Modules, modules
 from dbt_cicd_toolkit.jobs.state import FIRST, Line
 from dbt_cicd_toolkit.jobs.trees import working_tree
+from dbt_cicd_toolkit.jobs.writer import Commit, exclusive
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ def release(
         found = modules(project, working_tree(project))
         hints = _check(project, found, number)
         made = _manifest(project, line, number, found, beside or {})
+        _refuse_not_committed(project, found, made)
         page = notes.page(number, made.date, list(made.jobs), changes)
         files = _files(project, made, page, changes)
         name = number.tag if tag else None
@@ -76,6 +76,8 @@ def release(
                 name,
                 f"Release {number}\n\n{body}",
                 exact=("VERSION", f"releases/{number}.json"),
+                manifest=f"releases/{number}.json",
+                known=_known(project, found, made),
             )
             commit = writer.commit(f"release of {number}", files, how)
     return Released(number, line.branch, list(made.jobs), page, sorted(files), name, commit, hints)
@@ -173,6 +175,25 @@ def _check(project: Project, found: Modules, number: Number) -> list[str]:
     findings += check.code(project, found, {number.folder: files}) if files else []
     check.refuse(findings)
     return [each.message for each in findings]
+
+
+def _refuse_not_committed(project: Project, found: Modules, made: Manifest) -> None:
+    """Raises Refused when the new jobs reach modules that the commit would not have."""
+    paths = [path for path in map(found.path, made.shared) if path]
+    committed = project.git.files("HEAD", *paths) if paths else {}
+    missing = [path for path in paths if path not in committed]
+    if missing:
+        raise Refused(
+            f"{state.some(missing)}: what is released imports this, and it is not committed, so a clone would lack it. "
+            "`git add` (with --force, if git ignores it) and commit it."
+        )
+
+
+def _known(project: Project, found: Modules, made: Manifest) -> dict[str, bytes]:
+    """What the release was made of, as it was read: the folders of jobs, and the modules that the new one reaches."""
+    paths = [*project.git.files("HEAD", project.path(project.jobs)), *map(found.path, made.shared)]
+    contents = {path: found.tree.read(path) for path in paths if path}
+    return {path: content for path, content in contents.items() if content is not None}
 
 
 def _manifest(project: Project, line: Line, number: Number, found: Modules, beside: Mapping[str, Any]) -> Manifest:
@@ -275,61 +296,6 @@ def _refuse_other_content(git: Git, commit: str, made: Manifest) -> None:
     said = (git.content(commit, "VERSION") or b"").decode("utf-8", "replace").strip()
     if said != str(made.version):
         raise Differs(f"VERSION in commit {commit[:12]} is '{said}', not {made.version}. Merge both in one commit.")
-
-
-def push(project: Project, remote: str | None = None, *, dry_run: bool = False) -> dict[str, str]:
-    """Push the branch and the tag of its last release: both, or none. Returns what was pushed and where."""
-    git = project.git
-    line = state.line(project)
-    refuse_other_branch(line)
-    tag_name = line.version.tag
-    at = git.tags().get(tag_name)
-    if at is None:
-        raise Refused(f"there is no tag {tag_name}. `dbt-cicd job release`, or `release tag` after a merge, makes it.")
-    if not git.is_ancestor(at, "HEAD"):
-        raise Refused(f"{tag_name} is not on {line.branch}. `git switch` to its branch, then run this again.")
-    where = remote or _remote(git, line.branch)
-    if where.startswith("-"):
-        raise InvalidInput(f"'{where}' is no remote. There are: {', '.join(git.text('remote').split()) or 'none'}.")
-    refs = (f"refs/heads/{line.branch}", f"refs/tags/{tag_name}")
-    options = ("--dry-run",) if dry_run else ()
-    done = git.run("push", "--atomic", "--porcelain", *options, "--", where, *(f"{ref}:{ref}" for ref in refs))
-    where = _without_password(where)
-    if done.returncode:
-        said = _without_password((done.stderr + done.stdout).decode("utf-8", "replace").strip())
-        raise Refused(
-            f"{where} took neither {line.branch} nor {tag_name}.{_advice(said, git, line, tag_name, at)}\n{said}"
-        )
-    return {"remote": where, "branch": line.branch, "tag": tag_name, "commit": at}
-
-
-def _without_password(text: str) -> str:
-    """URLs without their user and password."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
-
-
-def _advice(said: str, git: Git, line: Line, tag_name: str, at: str) -> str:
-    if ("rejected" in said and "fetch first" in said) or "non-fast-forward" in said:
-        if git.commit("HEAD") == at:
-            return (
-                f" It has commits that are not here: take the release back (git tag -d {tag_name} && git reset --keep "
-                f"HEAD~1), `git pull --ff-only`, then release again."
-            )
-        return " It has commits that are not here: `git fetch`, and look."
-    return " Put right what git said, then run this again."
-
-
-def _remote(git: Git, branch: str) -> str:
-    found = git.run("config", f"branch.{branch}.remote").stdout.decode("utf-8").strip()
-    remotes = git.text("remote").split()
-    if found and found != ".":
-        return found
-    if "origin" in remotes:
-        return "origin"
-    if len(remotes) == 1:
-        return remotes[0]
-    known = f"There are: {', '.join(remotes)}." if remotes else "There is none: `git remote add origin URL`."
-    raise InvalidInput(f"which remote? Name it with --remote. {known}")
 
 
 def summary(made: Released, *, dry_run: bool) -> Mapping[str, object]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from dbt_cicd_toolkit.errors import Differs, InvalidInput
 from dbt_cicd_toolkit.jobs import pins
-from dbt_cicd_toolkit.jobs.names import meant
+from dbt_cicd_toolkit.jobs.nearest import meant
 
 FORMAT = 1
 VARIABLE = "DBT_CICD_ENVIRONMENT"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
 from dbt_cicd_toolkit.jobs import frozen, pins, settings, shared, state
 from dbt_cicd_toolkit.jobs.inventory import Item, inventory, today
-from dbt_cicd_toolkit.jobs.journal import exclusive
 from dbt_cicd_toolkit.jobs.manifest import content_hash
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import SETTINGS, Project, nearest
 from dbt_cicd_toolkit.jobs.reach import modules
 from dbt_cicd_toolkit.jobs.references import Reference, Uses
 from dbt_cicd_toolkit.jobs.trees import working_tree
+from dbt_cicd_toolkit.jobs.writer import exclusive
 
 if TYPE_CHECKING:
     from dbt_cicd_toolkit.dbt_runner import Dbt

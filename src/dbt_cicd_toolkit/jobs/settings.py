@@ -26,11 +26,17 @@ package = "{package}"
 
 @dataclass(frozen=True)
 class Environment:
-    """Where jobs run: the branch that is deployed there (None: the one that is checked out), and its DAGs' paths."""
+    """Where jobs run: the branch that is deployed there (None: the one that is checked out), and its DAGs' paths (none:
+    jobs.toml does not tell)."""
 
     name: str
     branch: str | None = None
-    dags: tuple[str, ...] = ("dags",)
+    dags: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its DAGs are looked for."""
+        return self.dags or ("dags",)
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ class _Reader:
         where = f"environments.{name}"
         body = self._table(value, where, ("branch", "dags"))
         branch = self._text(body, "branch", f"{where}.") if "branch" in body else None
-        return Environment(name, branch, self._paths(body, "dags", f"{where}.") if "dags" in body else ("dags",))
+        return Environment(name, branch, self._paths(body, "dags", f"{where}.") if "dags" in body else ())
 
     def _paths(self, body: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         paths = self._texts(body, key, where)

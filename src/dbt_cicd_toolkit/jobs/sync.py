@@ -10,10 +10,10 @@ from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
 from dbt_cicd_toolkit.git import Git
 from dbt_cicd_toolkit.jobs import manifest, state
 from dbt_cicd_toolkit.jobs.backport import TRAILER
-from dbt_cicd_toolkit.jobs.journal import Commit, exclusive
 from dbt_cicd_toolkit.jobs.manifest import Manifest, content_hash
 from dbt_cicd_toolkit.jobs.number import Number
 from dbt_cicd_toolkit.jobs.project import Project, nearest
+from dbt_cicd_toolkit.jobs.writer import Commit, exclusive
 
 
 @dataclass(frozen=True)
