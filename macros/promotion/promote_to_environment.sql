@@ -16,13 +16,15 @@
     {{ return(dbt_cicd_toolkit._finish(where, outcome)) }}
 {% endmacro %}
 
-{# `customers` and `shop.customers` are one model. #}
+{# `customers` and `shop.customers` are one model. The condition is no filter of the loop: dbt v2 filters before the first turn. #}
 {% macro _each_once(requests) %}
     {% set seen = [] %}
     {% set once = [] %}
-    {% for request in requests if request.unique_id is none or request.unique_id not in seen %}
-        {% do once.append(request) %}
-        {% do seen.append(request.unique_id) %}
+    {% for request in requests %}
+        {% if request.unique_id is none or request.unique_id not in seen %}
+            {% do once.append(request) %}
+            {% do seen.append(request.unique_id) %}
+        {% endif %}
     {% endfor %}
     {{ return(once) }}
 {% endmacro %}

@@ -36,15 +36,15 @@ def change(shop: Shop, path: str = CUSTOMERS) -> None:
 
 
 @pytest.mark.matrix
-def test_models_are_a_list_or_a_comma_text(any_shop: Shop) -> None:
-    any_shop.op("register_version", model_name="customers", version="1.2.0")
+def test_models_are_a_list_or_a_comma_text(every_shop: Shop) -> None:
+    every_shop.op("register_version", model_name="customers", version="1.2.0")
     for models in (["customers", "orders"], "customers,orders", " customers , orders,shop.customers,"):
         environment = f"production{len(models)}"
-        plan = promote(any_shop, environment, models)
+        plan = promote(every_shop, environment, models)
         assert plan["models"] == ["customers", "orders"]
         assert plan["versions"] == {"customers": "1.2.0", "orders": None}
         assert (plan["status"], plan["success"], plan["target_environment"]) == ("success", True, environment)
-        rows = any_shop.rows("deployments", environment=environment)
+        rows = every_shop.rows("deployments", environment=environment)
         assert sorted((row["name"], row["version"]) for row in rows) == [("customers", "1.2.0"), ("orders", None)]
         assert {row["promotion_id"] for row in rows} == {plan["promotion_id"]}
 
