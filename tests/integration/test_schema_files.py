@@ -340,6 +340,49 @@ def test_the_released_deltas_are_made_again_and_open_ones_stay(make_schema: Make
 
 
 @once
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(lambda data: data + b"-- f\xfcr\n", "is 0xFC, which is not UTF-8", id="latin1"),
+        pytest.param(lambda data: data + b"t drop \0\n", "is NUL", id="nul"),
+        pytest.param(lambda data: data.decode().encode("utf-16"), "is UTF-16. Save it as UTF-8", id="utf-16"),
+    ],
+)
+def test_what_is_open_is_not_guessed(make_schema: MakeSchema, change: Callable[[bytes], bytes], said: str) -> None:
+    """Nothing else has it."""
+    project = three(make_schema)
+    path = project.folder / "schema.delta"
+    path.write_bytes(change(path.read_bytes()))
+    newest(project).unlink()
+    kept = files(project)
+    result = project.schema("repair")
+    assert (result.code, said in result.err) == (2, True), result.err
+    assert files(project) == kept
+
+
+@once
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: data.replace(b"t rename", b"t \xff\0", 1), id="other-bytes"),
+        pytest.param(lambda data: data.replace(b"-- release 3 3.0.0\n", b""), id="last-end"),
+        pytest.param(lambda data: data.replace(b"-- release 2 2.0.0\n", b""), id="an-end"),
+        pytest.param(lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"), id="line-ends"),
+    ],
+)
+def test_what_is_released_is_made_again_and_no_open_line_is_changed(
+    make_schema: MakeSchema, change: Callable[[bytes], bytes]
+) -> None:
+    project = three(make_schema)
+    path = project.folder / "schema.delta"
+    whole = path.read_bytes() + "t update set b = 'x\x0cy\u2028z'\n".encode()
+    path.write_bytes(change(whole))
+    project.done("repair")
+    assert path.read_bytes() == whole
+    project.done("status")
+
+
+@once
 def test_a_release_that_no_file_knows_any_more_is_not_forgotten(make_schema: MakeSchema) -> None:
     project = three(make_schema)
     for path in (project.folder / "schema.hist", newest(project)):
@@ -361,8 +404,11 @@ def test_nothing_is_left(make_schema: MakeSchema) -> None:
     project = three(make_schema)
     for path in (project.folder / "schema.hist", *project.folder.glob("releases/*")):
         path.write_bytes(b"{}")
+    newest(project).write_bytes(b"{ \xff")
     kept = files(project)
-    assert project.schema("repair").code == 1
+    result = project.schema("repair")
+    assert result.code == 1
+    assert f"{newest(project)} is not as it was written: byte 2 is 0xFF, which is not UTF-8" in result.err
     assert files(project) == kept
 
 
@@ -638,3 +684,12 @@ def test_arguments_that_are_refused(make_schema: MakeSchema, arguments: tuple[st
     assert result.code == code, (result.out, result.err)
     assert "secret" not in result.err
     assert files(project) == kept
+
+
+@once
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "-1", "1e400", "soon", ""])
+@pytest.mark.parametrize("command", ["upgrade", "check", "status"])
+def test_a_time_to_wait_that_is_none(make_schema: MakeSchema, command: str, seconds: str) -> None:
+    result = make_schema().schema(command, f"--wait={seconds}")
+    assert (result.code, result.out) == (2, "")
+    assert f"'--wait': '{seconds}' is no number of seconds. Write 0 or more" in result.err

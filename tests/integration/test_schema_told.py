@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
+from urllib.parse import quote
 
 import pytest
 
@@ -208,3 +210,31 @@ def test_the_log_of_another_role(make_schema: MakeSchema, databases: Databases) 
         databases.execute(database, "create role told_owner")
     message = said(project, 1, "upgrade", "--role", "told_owner", database=database)
     assert "The log, dbt_cicd.dbt_cicd_schema_log, belongs to somebody else" in message
+
+
+@once
+@pytest.mark.parametrize("where", ["embedded", "url"])
+def test_a_release_asks_no_target(make_schema: MakeSchema, databases: Databases, where: str) -> None:
+    """It is the same for all of them; one that does not answer would be waited for."""
+    project = released(make_schema, "shop", Stage("create schema shop;"))
+    project.write({"objects.sql": "create schema shop; create table shop.t (id integer);"})
+    server = databases.settings("postgres")
+    url = f"postgresql://{server['user']}@{quote(server['host'], '')}:{server['port']}/postgres"
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        target.settimeout(0)
+        environment = {
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(target.getsockname()[1]),
+            "PGPASSWORD": str(server["password"]),
+        }
+        process = project.start(
+            "release",
+            "2.0.0",
+            *(["--scratch-url", url] if where == "url" else []),
+            database="postgres",
+            environment=environment,
+        )
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+        with pytest.raises(BlockingIOError):
+            target.accept()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dbt_cicd_toolkit.cli.options import Connection, connection_options, output_options, show
+from dbt_cicd_toolkit.cli.options import Connection, Seconds, connection_options, output_options, show
 
 if TYPE_CHECKING:
     from dbt_cicd_toolkit.postgres.session import Session
@@ -47,7 +47,7 @@ def project_options(command: Command) -> Command:
     wrapped: Any = connection_options(with_project)
     wrapped = click.option(
         "--wait",
-        type=click.FloatRange(min=0),
+        type=Seconds(),
         default=300,
         show_default=True,
         help="Seconds to wait for another run, and for locks.",

@@ -3,6 +3,7 @@ one by one without CASCADE, and the SQL that makes it again."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -16,6 +17,8 @@ from dbt_cicd_toolkit.schema.keep import Address, query
 # How an object can be a part of another (see sql/graph.sql): made with it, or a member of an extension; inherited; the
 # partition's copy of something of the partitioned table, which belongs to the partition as well. The first that applies
 # counts. What is a part in one of the first two ways cannot be dropped but with the whole.
+_TRIES = 20
+_RELATION = re.compile("(materialized )?view |(foreign )?table ")
 _ALWAYS = "ie"
 _PART_OF = f"{_ALWAYS}hPS"
 _VANISHES = f"{_PART_OF}ao"
@@ -52,6 +55,14 @@ class Dependent:
     create: str | None
 
     @property
+    def relation(self) -> str | None:
+        """The name of the table or view that it is, or that it belongs to; None: it is something else."""
+        for identity in (self.identity, self.table or ""):
+            if found := _RELATION.match(identity):
+                return identity[found.end() :]
+        return None
+
+    @property
     def holds_rows(self) -> bool:
         """Would rows, or a part of each, be lost with it?"""
         return self.create is None and self.kind in ("table", "foreign table", "column")
@@ -67,6 +78,15 @@ def dependents(connection: pg.connection, address: Address, columns: Sequence[st
     Raises:
         Refused: objects that depend on each other in a circle.
     """
+    for _ in range(_TRIES):
+        found = _dependents(connection, address, columns)
+        if all(each.identity for each in found):
+            return found
+    return found  # others make and drop them faster than they can be told
+
+
+def _dependents(connection: pg.connection, address: Address, columns: Sequence[str]) -> list[Dependent]:
+    """dependents(); what was dropped by others while it was looked at has no identity."""
     asked = _columns(connection, address, columns) if columns else [address]
     if not asked:  # columns that are not there
         return []

@@ -152,16 +152,45 @@ def inherited(connection: pg.connection) -> set[str]:
         return {identity for (identity,) in cursor.fetchall()}
 
 
+def beyond_views(before: Mapping[str, Mark], found: Mapping[str, Mark]) -> dict[str, list[str]]:
+    """{identity: what a database says of it beyond its release} of the views of that: they may be made anew."""
+    known = {
+        identity: sorted(found[identity].besides - before[identity].besides)
+        for identity in sorted(before.keys() & found.keys())
+        if identity.startswith(("view ", "materialized view "))
+    }
+    return {identity: texts for identity, texts in known.items() if texts}
+
+
 def view_options(
-    before: Mapping[str, Mark], found: Mapping[str, Mark], after: Mapping[str, Mark]
+    beyond: Mapping[str, Sequence[str]], called: Mapping[str, str], after: Mapping[str, Mark]
 ) -> list[tuple[str, str]]:
-    """(identity, SQL) that gives the views of two releases the options again that the database had beyond the first:
-    CREATE OR REPLACE VIEW takes them away. What the second one has of the same name counts."""
+    """(identity, SQL) that gives views the options again that beyond_views() found: CREATE OR REPLACE VIEW takes them
+    away. What the release has of the same name counts.
+
+    Args:
+        called: what they are called now.
+        after: the objects of the release.
+    """
     statements = []
-    for identity in sorted(before.keys() & found.keys() & after.keys()):
-        if identity.startswith("view "):
+    for first, texts in beyond.items():
+        identity = called[first]
+        if identity in after and identity.startswith("view "):
             said = {text.partition("=")[0] for text in after[identity].besides}
-            for text in sorted(found[identity].besides - before[identity].besides):
+            for text in texts:
                 if text.startswith("option ") and text.partition("=")[0] not in said:
                     statements.append((identity, f"alter {identity} set ({text.removeprefix('option ')})"))
     return statements
+
+
+def gone_with_columns(
+    beyond: Mapping[str, Sequence[str]], called: Mapping[str, str], now: Mapping[str, Mark]
+) -> list[str]:
+    """Of what beyond_views() found what a view that is still there has no longer: its column has another name."""
+    return [
+        f"{called[first]}: {text}"
+        for first, texts in beyond.items()
+        if called[first] in now
+        for text in texts
+        if text.startswith("column ") and text not in now[called[first]].besides
+    ]

@@ -12,6 +12,7 @@ from dbt_cicd_toolkit.schema.dependents import Dependent, bound_columns, depende
 from dbt_cicd_toolkit.schema.executor import Executor
 from dbt_cicd_toolkit.schema.fingerprint import Mark
 from dbt_cicd_toolkit.schema.keep import address
+from dbt_cicd_toolkit.schema.renames import Names
 from dbt_cicd_toolkit.schema.step import Check, Step
 
 # The classes of errors about what is made, or gets its name or type, on the way: they are in the PostgreSQL manual,
@@ -31,15 +32,16 @@ def refuse(executor: Executor, steps: Sequence[Step], before: Mapping[str, Mark]
     Raises:
         Refused: naming the rows or the dependent. Nothing was done.
     """
-    moved = False
+    moved, names = False, Names()
     for step in steps:
         if step.check:
             _count(executor, step.check)
             if not moved:
                 executor.refuse_rows(step.check, executor.before.get(step.check, 0))
         if step.columns or step.kind == "drop":
-            _strangers(executor, step, before, after)
+            _strangers(executor, step, names, before, after)
         moved = moved or step.kind == "data"
+        names.follow(step)
 
 
 def _count(executor: Executor, check: Check) -> None:
@@ -54,23 +56,29 @@ def _count(executor: Executor, check: Check) -> None:
             executor.cursor.execute("rollback to savepoint dbt_cicd_foresee")
 
 
-def _strangers(executor: Executor, step: Step, before: Mapping[str, Mark], after: Mapping[str, Mark]) -> None:
+def _strangers(
+    executor: Executor, step: Step, names: Names, before: Mapping[str, Mark], after: Mapping[str, Mark]
+) -> None:
     connection = executor.connection
-    at = address(connection, step.object)
-    if at is None:
+    first = names.first(step.object)
+    at = address(connection, first) if first else None
+    if first is None or at is None:
         return
-    for each in dependents(connection, at, step.columns):
+    columns = names.first_columns(first, step.columns)
+    if step.columns and not columns:
+        return
+    for each in dependents(connection, at, tuple(columns.values())):
         if each.identity in before or each.table in before:
             continue
         gone = step.kind == "drop" and step.object not in after
-        names = bound_columns(connection, each.address, at) & set(step.columns) if step.columns else set()
-        lost = sorted(names) if _DROPS_COLUMN.search(step.sql) else []
+        bound = bound_columns(connection, each.address, at) & set(columns.values()) if columns else set()
+        lost = sorted(bound) if _DROPS_COLUMN.search(step.sql) else []
         if each.create is None or gone or lost:
-            raise Refused(_message(each, step, lost))
+            raise Refused(_message(each, first, lost))
 
 
-def _message(each: Dependent, step: Step, lost: Sequence[str]) -> str:
-    what = f"column {', '.join(lost)} of {step.object}" if lost else step.object
+def _message(each: Dependent, needed: str, lost: Sequence[str]) -> str:
+    what = f"column {', '.join(lost)} of {needed}" if lost else needed
     return (
         f"{each.identity} is declared by no release, and it needs {what}, which goes. Nothing was done. Drop it, or "
         "change it, and run again."

@@ -15,12 +15,22 @@ from typing import Any, NamedTuple
 
 import psycopg2
 import psycopg2.extensions as pg
+from psycopg2 import errorcodes
 
 from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres import catalog
+from dbt_cicd_toolkit.postgres.reader import Reader
 
 # Little is asked for at a time: catalog.py's way of reading everything would take longer.
 _SETTINGS = {"enable_nestloop": "on", "plan_cache_mode": "force_generic_plan"}
+# What the server says of something that another session has dropped since it was looked up.
+GONE = {errorcodes.INTERNAL_ERROR, errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_OBJECT}
+_TRIES = 20
+# What is called so has one name in the catalog, and it stands first, perhaps behind that of a schema.
+_NAMED = re.compile(
+    "((materialized )?view|(foreign )?table|sequence|index|function|procedure|aggregate|type|domain|constraint|trigger"
+    "|rule|policy|statistics) "
+)
 _INCLUDED = re.compile(r"^\{(\w+)\}", re.MULTILINE)
 
 
@@ -134,9 +144,30 @@ class Kept:
 
 def address(connection: pg.connection, identity: str) -> Address | None:
     """Where the object that catalog.describe() calls so is, or 'column s.t.c', 'default s.t.c'; None: nowhere."""
-    for row in query(connection, "address", [identity]):
-        return Address(*row)
-    return None
+    return addresses(connection, [identity]).get(identity)
+
+
+def addresses(connection: pg.connection, identities: Collection[str]) -> dict[str, Address]:
+    """address() of many, those that are there."""
+    if not identities:
+        return {}
+    rows = query(connection, "address", [list(identities), [_simple_name(each) for each in identities]])
+    return {identity: Address(*at) for identity, *at in rows}
+
+
+def _simple_name(identity: str) -> str | None:
+    """The name in the catalog of what is called so; None where it is not plain."""
+    kind = _NAMED.match(identity)
+    name = Reader(identity[kind.end() :]).name() if kind else None
+    return name.name if name else None
+
+
+def identities(connection: pg.connection, addresses: Collection[Address]) -> dict[Address, str]:
+    """What they are called now, of those that are still there."""
+    if not addresses:
+        return {}
+    rows = query(connection, "identities", [list(numbers) for numbers in zip(*addresses, strict=True)])
+    return {Address(*at): identity for identity, *at in rows}
 
 
 def save(connection: pg.connection, address: Address) -> Kept:
@@ -184,7 +215,20 @@ def _missing(old: Collection[_Facet], new: Collection[_Facet]) -> Iterator[str]:
 
 
 def query(connection: pg.connection, name: str, parameters: Collection[Any]) -> list[tuple[Any, ...]]:
-    """Run the query in sql/``name``.sql, which is prepared the first time: planning it takes longer than running it."""
+    """Run the query in sql/``name``.sql, which is prepared the first time: planning it takes longer than running it.
+
+    It is tried again a number of times when what it asks about was dropped meanwhile.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return _query(connection, name, parameters)
+        except psycopg2.Error as error:
+            if error.pgcode not in GONE or not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _query(connection: pg.connection, name: str, parameters: Collection[Any]) -> list[tuple[Any, ...]]:
     settings = "".join(
         f"select pg_catalog.set_config('{name}', '{value}', true);\n" for name, value in _SETTINGS.items()
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2 import errorcodes
 
 from dbt_cicd_toolkit.errors import Refused
@@ -29,7 +31,32 @@ where l.granted and l.pid <> pg_catalog.pg_backend_pid()
     and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
 order by a.pid, c.oid, pg_catalog.array_position(array['AccessExclusiveLock', 'ExclusiveLock',
     'ShareRowExclusiveLock', 'ShareLock', 'ShareUpdateExclusiveLock', 'RowExclusiveLock', 'RowShareLock'], l.mode)"""
+# The server translates none of its internal messages.
+_CHANGED = re.compile("tuple concurrently |could not open relation with OID |cache lookup failed ")
 _TOLD = 5  # who holds many tables is told often enough
+
+
+class Changed(psycopg2.Error):
+    """Another session has changed what was about to be changed: Session.retrying() tries again, as after a
+    serialization failure."""
+
+    pgcode = errorcodes.SERIALIZATION_FAILURE
+
+    def __init__(self, error: psycopg2.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    @property
+    def diag(self) -> psycopg2.extensions.Diagnostics:  # type: ignore[override]
+        """What the server said."""
+        return self.error.diag
+
+
+def raise_if_changed(error: BaseException | None) -> None:
+    """Raise Changed when the server found a row of its catalog, or a whole object, changed or gone meanwhile."""
+    said = error.error if isinstance(error, ServerError) else error
+    if isinstance(said, psycopg2.Error) and said.pgcode == errorcodes.INTERNAL_ERROR and _CHANGED.match(str(said)):
+        raise Changed(said) from error
 
 
 def read(session: Session, schemas: Sequence[str], tell: Tell) -> dict[str, Mark]:

@@ -78,12 +78,16 @@ class Project:
     @cached_property
     def settings(self) -> Settings:
         """Where to connect to; starts the embedded server when that is it."""
-        found = settings.resolve(self.options, directory=self.root, config={}, config_name="")
         if self.embedded:
             from dbt_cicd_toolkit.postgres import own_server
 
-            return own_server.database(self.root, found.values["dbname"].value)
-        return found
+            return own_server.database(self.root, self._told.values["dbname"].value)
+        return self._told
+
+    @cached_property
+    def _told(self) -> Settings:
+        """What options, environment and files say of the target."""
+        return settings.resolve(self.options, directory=self.root, config={}, config_name="")
 
     def connect(self, purpose: str) -> Session:
         """A session on the database, see postgres.session.connect()."""
@@ -102,12 +106,26 @@ class Project:
 
     @contextmanager
     def scratch(self, major: int) -> Generator[Scratch]:
-        """A scratch database on a server of this major, see postgres.scratch."""
+        """A scratch database on a server of this major, like the target, see postgres.scratch."""
+        with self._scratch(self.settings, major) as made:
+            yield made
+
+    @contextmanager
+    def bench(self, major: int) -> Generator[Scratch]:
+        """A scratch database to make a release in, which is the same for every target: none is asked, unless its server
+        is the only one there is."""
+        from dbt_cicd_toolkit.postgres import embedded
+
+        known = self.scratch_url is not None or major in embedded.majors()
+        with self._scratch(self._told if known else self.settings, major, alike=False) as made:
+            yield made
+
+    @contextmanager
+    def _scratch(self, target: Settings, major: int, *, alike: bool = True) -> Generator[Scratch]:
         from dbt_cicd_toolkit.postgres.scratch import scratch
 
-        with scratch(
-            self.settings, url=self.scratch_url, local=self.root / ".local", cluster_wide=False, major=major
-        ) as made:
+        local = self.root / ".local"
+        with scratch(target, url=self.scratch_url, local=local, cluster_wide=False, major=major, alike=alike) as made:
             yield made
 
     @contextmanager
@@ -232,9 +250,13 @@ def text(history: History) -> str:
 
 def read(path: Path) -> History:
     """The history in a file. Raises Differs unless every byte is as it was written."""
+    data = path.read_bytes()
     try:
-        found = path.read_bytes().decode("utf-8")
+        found = data.decode("utf-8")
         history = records.of_json(json.loads(found), str(path))
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start} is 0x{data[error.start]:02X}, which is not UTF-8"
+        raise Differs(f"{path} is not as it was written: {wrong}. Restore it (git restore).") from error
     except (ValueError, RecursionError) as error:
         raise Differs(f"{path} is not as it was written: {error}. Restore it (git restore).") from error
     if text(history) != found:

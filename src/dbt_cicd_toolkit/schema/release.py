@@ -116,7 +116,7 @@ def work_out(project: Project, history: History, tell: Tell) -> Draft:
 
 def _work_out(project: Project, history: History, found: Sequence[Source], major: int) -> _Worked:
     with ExitStack() as stack:
-        scratches = [stack.enter_context(project.scratch(major)) for _ in range(3 if history.newest else 2)]
+        scratches = [stack.enter_context(project.bench(major)) for _ in range(3 if history.newest else 2)]
         own = scratches[0].embedded
         new, again, *others = [stack.enter_context(closing(connect(each.settings))) for each in scratches]
         installed = objects.install(new, found, history.schemas, make_roles=own)
@@ -180,7 +180,7 @@ def _bring(old: pg.connection, history: History, major: int, make_roles: bool) -
 def _majors(project: Project) -> list[int]:
     """Of the servers to work on: those of the embedded ones, or that of --scratch-url, or of the target."""
     if project.scratch_url:
-        with project.scratch(OLDEST) as made, closing(connect(made.settings)) as connection:
+        with project.bench(OLDEST) as made, closing(connect(made.settings)) as connection:
             return [connection.server_version // 10000]
     if majors := embedded.majors():
         return majors

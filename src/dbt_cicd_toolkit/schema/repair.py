@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbt_cicd_toolkit.errors import Refused, ToolkitError
 from dbt_cicd_toolkit.files import write_atomically
+from dbt_cicd_toolkit.postgres.script import decode
 from dbt_cicd_toolkit.schema.delta_file import RELEASE
 from dbt_cicd_toolkit.schema.project import Project, read, text
 from dbt_cicd_toolkit.schema.records import History
@@ -13,7 +14,9 @@ def repair(project: Project) -> list[str]:
     """Write what is missing or damaged of schema.hist, releases/ and the released lines of schema.delta; return their
     names. The open lines of schema.delta stay.
 
-    Raises Refused when none of the files is whole that know every release.
+    Raises:
+        Refused: none of the files is whole that know every release.
+        InvalidInput: the open lines of schema.delta are not UTF-8.
     """
     history = _whole(project)
     _refuse_lost(project, history)
@@ -30,16 +33,18 @@ def repair(project: Project) -> list[str]:
 
 def _whole(project: Project) -> History:
     """The history that knows most releases, of all files that are as they were written."""
-    found = []
-    for path in (project.history_file, *project.releases.glob("*_*.json")):
+    found, wrong = [], []
+    for path in (project.history_file, *sorted(project.releases.glob("*_*.json"))):
         try:
             found.append(read(path))
-        except (ToolkitError, OSError):
-            continue
+        except FileNotFoundError:
+            wrong.append(f"\n  - {path} is missing")
+        except (ToolkitError, OSError) as error:
+            wrong.append(f"\n  - {error}")
     if not found:
         raise Refused(
             f"neither {project.history_file} nor a file in {project.releases} is as it was written: nothing tells what "
-            "was released. Restore one of them (git restore)."
+            f"was released. Restore one of them (git restore).{''.join(wrong)}"
         )
     newest = max(found, key=lambda history: len(history.releases))
     for history in found:
@@ -48,12 +53,24 @@ def _whole(project: Project) -> History:
     return newest
 
 
-def _present(project: Project) -> str:
-    return project.delta_file.read_text(encoding="utf-8", errors="replace") if project.delta_file.exists() else ""
+def _present(project: Project) -> bytes:
+    return project.delta_file.read_bytes() if project.delta_file.exists() else b""
+
+
+def _sections(data: bytes) -> tuple[dict[int, list[str]], list[str]]:
+    """The lines up to each line that ends a release, by its number, with that line; and those behind the last one."""
+    ended: dict[int, list[str]] = {}
+    lines: list[str] = []
+    for line in data.decode("utf-8", "replace").removeprefix("\ufeff").split("\n"):
+        lines.append(line.removesuffix("\r"))
+        if end := RELEASE.fullmatch(lines[-1]):
+            ended[int(end[1])] = lines
+            lines = []
+    return ended, lines[:-1] if lines[-1:] == [""] else lines
 
 
 def _refuse_lost(project: Project, history: History) -> None:
-    known = max((int(end[1]) for line in _present(project).splitlines() if (end := RELEASE.fullmatch(line))), default=0)
+    known = max(_sections(_present(project))[0], default=0)
     if known > len(history.releases):
         raise Refused(
             f"{project.delta_file} tells of release {known}, and no file that is as it was written has it. Restore "
@@ -62,20 +79,25 @@ def _refuse_lost(project: Project, history: History) -> None:
 
 
 def _deltas(project: Project, history: History) -> str:
-    """schema.delta as it is, with the released lines as they were."""
-    present = _present(project)
-    sections: list[list[str]] = [[]]
-    for line in present.splitlines():
-        sections[-1].append(line)
-        if RELEASE.fullmatch(line):
-            sections.append([])
-    released, opened = sections[: len(history.releases)], sections[len(history.releases) :]
-    made = []
-    for release, lines in zip(history.releases, [*released, *[[]] * len(history.releases)], strict=False):
+    """schema.delta as it is, with the released lines as they were.
+
+    Raises InvalidInput when what is open is no text: nothing else has it.
+    """
+    data = _present(project)
+    ended, opened = _sections(data)
+    if any("\ufffd" in line or "\0" in line for line in opened):
+        decode(data, str(project.delta_file))
+    made: list[str] = []
+    for release in history.releases:
+        lines = ended.get(release.number, [])
         operations = [line for line in lines[:-1] if line.strip() and not line.lstrip().startswith(("--", "#"))]
         end = f"-- release {release.number} {release.label}"
         if operations == list(release.deltas) and lines[-1:] == [end]:
             made += lines  # with the comments that somebody wrote
         else:
             made += [*release.deltas, end]
-    return "".join(f"{line}\n" for line in [*made, *(line for section in opened for line in section)])
+        if release.number > max(ended, default=0):  # its end is lost: what it released is not open
+            for each in release.deltas:
+                if each in opened:
+                    opened.remove(each)
+    return "".join(f"{line}\n" for line in [*made, *opened])

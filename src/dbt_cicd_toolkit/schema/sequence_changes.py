@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from dbt_cicd_toolkit.schema.step import Check, Step
 from dbt_cicd_toolkit.schema.tables import Column, OwnedSequence
 
 _ASIDE = "dbt_cicd_sequence_before"
+_NEXT = re.compile(r"nextval\('((?:[^']|'')+)'::regclass\)")
 _INTEGERS = ("smallint", "integer", "bigint")
 
 
@@ -23,7 +25,9 @@ def renamed(was: Column, now: Column) -> str | None:
 
 def sequence_changes(pair: Pair, was: Column, now: Column) -> Iterator[Work]:
     """What is to be done about a column's identity and the sequence that it owns."""
-    column, old, new = f"alter column {now.quoted}", was.sequence, now.sequence
+    column, old, new, after = f"alter column {now.quoted}", was.sequence, now.sequence, _drawn_from(now)
+    if old is None and new and now.identity and _drawn_from(was) == new.qualified:
+        old = new  # it was nobody's, and the identity gets its name
     if old and new and bool(was.identity) == bool(now.identity):
         if was.identity != now.identity:
             yield pair.alter(Phase.SET, f"{column} set generated {now.identity}")
@@ -37,16 +41,40 @@ def sequence_changes(pair: Pair, was: Column, now: Column) -> Iterator[Work]:
         yield pair.alter(Phase.SET, f"{column} drop identity") if was.identity else _dropped(aside, Phase.SET)
     elif new:
         yield _made(pair, now, new, Phase.SET if now.identity else Phase.SEQUENCE)
-        if was.default != now.default or now.identity:
+        if (before := _drawn_from(was)) and before != new.qualified:
+            yield _goes_on(Phase.SET, before, new.qualified)
+        elif was.default != now.default or now.identity:
             yield from _behind_the_rows(pair, now, new)
-    elif was.identity:
-        yield pair.alter(Phase.CLEAR, f"{column} drop identity")
-    elif old and literal(old.qualified) in (now.default or ""):
+    elif old and old.qualified == after:
         yield _sequence(Phase.SET, f"alter sequence {old.qualified} owned by none", old)
     elif old:
-        yield _dropped(old, Phase.DROP_SEQUENCE)
+        if after:
+            yield _goes_on(Phase.CLEAR, old.qualified, after)
+        if was.identity:
+            yield pair.alter(Phase.CLEAR, f"{column} drop identity")
+        else:
+            yield _dropped(old, Phase.DROP_SEQUENCE)
+    elif after and (before := _drawn_from(was)) and before != after:
+        yield _goes_on(Phase.SET, before, after)
     if new and not now.identity and (old is None or was.identity):
         yield _sequence(Phase.SET, f"alter sequence {new.qualified} owned by {pair.name}.{now.quoted}", new)
+
+
+def _drawn_from(column: Column) -> str | None:
+    """The sequence from which its default takes a number, in SQL."""
+    found = _NEXT.fullmatch(column.default or "")
+    return found[1].replace("''", "'") if found else None
+
+
+def _goes_on(phase: Phase, before: str, after: str) -> Work:
+    """Where rows got their numbers from another sequence, this one goes on where that one is, and never back."""
+    first, then = "(b.last_value, b.is_called)", "(a.last_value, a.is_called)"
+    sql = (
+        f"select pg_catalog.setval({literal(after)}, b.last_value, b.is_called) from {before} b, {after} a, "
+        f"pg_catalog.pg_sequence s where s.seqrelid = {literal(after)}::pg_catalog.regclass and case when "
+        f"s.seqincrement > 0 then {first} > {then} else {first} < {then} end"
+    )
+    return Work(phase, Step(sql, "alter", f"sequence {after}"))
 
 
 def _same(old: OwnedSequence, new: OwnedSequence) -> Iterator[Work]:

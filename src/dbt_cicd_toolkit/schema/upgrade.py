@@ -12,18 +12,19 @@ from itertools import chain
 import psycopg2
 
 from dbt_cicd_toolkit.errors import Differs, Refused, ToolkitError
-from dbt_cicd_toolkit.postgres.session import RETRIED, ConnectionLost, ServerError, Session, error_text
+from dbt_cicd_toolkit.postgres.session import RETRIED, ConnectionLost, ServerError, Session, connect, error_text
 from dbt_cicd_toolkit.schema import fingerprint, foresee, locked, managed, roles
 from dbt_cicd_toolkit.schema.executor import Executor
 from dbt_cicd_toolkit.schema.fingerprint import Mark
 from dbt_cicd_toolkit.schema.installed import Current, Log, PostJournal
-from dbt_cicd_toolkit.schema.keep import address
+from dbt_cicd_toolkit.schema.keep import address, addresses
 from dbt_cicd_toolkit.schema.objects import settings
 from dbt_cicd_toolkit.schema.records import History, Release
 from dbt_cicd_toolkit.schema.step import Step
 
 Tell = Callable[[str], None]
 Reference = Callable[[History, int], Mapping[str, Mark]]
+_ROUTINES = ("function ", "procedure ")
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,14 @@ class _Run:
         later = _postponed(releases[-1] if current else ())
 
         def attempt() -> Done:
-            return self._attempt(action, current, target, releases, later, found)
+            try:
+                return self._attempt(action, current, target, releases, later, found)
+            except (psycopg2.Error, ServerError) as error:
+                locked.raise_if_changed(error)
+                raise
+            except Refused as error:
+                locked.raise_if_changed(error.__cause__)
+                raise
 
         try:
             done = self.session.retrying(attempt, self.tell)
@@ -225,6 +233,12 @@ class _Run:
         before = self._reference(current.number) if current else {}
         reference = self._reference(target.number)
         inherited = fingerprint.inherited(self.session.connection)
+        theirs = fingerprint.undeclared(found, before).keys() - inherited
+        self._running = "looking at what no release declares"
+        bodies = addresses(self.session.connection, [each for each in theirs if each.startswith(_ROUTINES)])
+        executor.excuse(at.objid for at in bodies.values())
+        beyond = fingerprint.beyond_views(before, found)
+        executor.follow([*theirs, *beyond])
         self._running = "looking for rows in the way"
         foresee.refuse(executor, steps, before, reference)
         executor.hold(steps)
@@ -237,7 +251,7 @@ class _Run:
         executor.finish()
         self._refuse_taken(later)
         changed = {step.object for step in steps}
-        for identity, sql in fingerprint.view_options(before, found, reference):
+        for identity, sql in fingerprint.view_options(beyond, executor.called, reference):
             if identity in changed:
                 self.session.execute(sql)
         built_later = {step.object for step in later}
@@ -249,16 +263,26 @@ class _Run:
                 f"the result is not release {target.label}, {len(lines)} differences:{_listed(lines)}\n"
                 "Everything was rolled back."
             )
-        lost = sorted(fingerprint.undeclared(found, before).keys() - now.keys() - executor.gone - inherited)
-        if lost:
+        known = now.keys() | executor.gone
+        lost = [each for each in theirs if executor.called[each] not in known]
+        if lost := self._there_for_others(lost):
             raise Refused(
                 f"objects that no release declares would be gone:{_listed(lost)}\nDrop them, or write them into the "
                 "sources. Everything was rolled back."
             )
+        for line in fingerprint.gone_with_columns(beyond, executor.called, now):
+            self.tell(f"gone with its column: {line}")
         create = "" if self.log.exists() else f"{self.log.create()}; "
         detail = {"steps": len(steps), "post": [step.sql for step in later]}
         self.session.commit(create + self.log.append(action, target, current, detail))
         return Done(current, target, steps, fingerprint.additions(wanted, now))
+
+    def _there_for_others(self, identities: Sequence[str]) -> list[str]:
+        """Those of these objects that another session still sees: what it does not see was dropped by others."""
+        if not identities:
+            return []
+        with connect(self.session.settings, "schema upgrade, looking", wait=self.session.wait) as other:
+            return sorted(addresses(other.connection, identities))
 
     def _refuse_taken(self, later: Sequence[Step]) -> None:
         """After the COMMIT it would be too late to find that somebody has the name of an index."""
@@ -293,7 +317,7 @@ class _Run:
             if error.pgcode is None or error.pgcode.startswith(("40", "55")):
                 raise
             raise Refused(
-                f"{step.object}: {error_text(error)}\n  in: {step.sql}{roles.advice(error)}\n"
+                f"{step.object}: {error_text(error)}\n  in: {executor.restoring or step.sql}{roles.advice(error)}\n"
                 "Everything was rolled back."
             ) from error
 
