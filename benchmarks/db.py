@@ -100,7 +100,7 @@ def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str]) 
     return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def report(name: str, budget: float, values: Sequence[float], **more: object) -> None:
+def report(name: str, budget: float | None, values: Sequence[float], **more: object) -> None:
     """One line: the median with its spread."""
     figures = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     line = {"benchmark": name, "budget": budget, **{key: round(value, 3) for key, value in figures.items()}, **more}
@@ -110,7 +110,8 @@ def report(name: str, budget: float, values: Sequence[float], **more: object) ->
 def run(bench: Bench, runs: int) -> None:
     """Every figure for one N."""
     n = bench.number
-    found: dict[str, list[float]] = {name: [] for name in ("apply", "cpu", "status", "nothing", "rollback")}
+    names = ("apply", "cpu", "status", "nothing", "rollback", "start of apply", "start of rollback")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(runs):
         bench.fresh()
         psql_up = bench.psql("up.sql")[0]
@@ -120,6 +121,8 @@ def run(bench: Bench, runs: int) -> None:
         ours = bench.ours("migrate")
         found["apply"].append(ours[0] / psql_up)
         found["cpu"].append(ours[1] - start[1])
+        found["start of apply"].append(start[0] / psql_up)
+        found["start of rollback"].append(start[0] / psql_down)
         found["status"].append(pair(lambda: bench.ours("status")[0], lambda: bench.start()[0]))
         found["nothing"].append(pair(lambda: bench.ours("migrate")[0], lambda: bench.start()[0]))
         found["rollback"].append(bench.ours("rollback", "--to", "0", "--allow-data-loss")[0] / psql_down)
@@ -128,6 +131,9 @@ def run(bench: Bench, runs: int) -> None:
     report("status, seconds over that start", 0.1, found["status"], migrations=n)
     report("migrate with nothing to do, seconds over that start", 0.1, found["nothing"], migrations=n)
     report("rollback of all, times psql", 1.5, found["rollback"], migrations=n)
+    # What of the two ratios is there before the first line of ours is run.
+    report("start of Python and psycopg2, times psql's apply", None, found["start of apply"], migrations=n)
+    report("start of Python and psycopg2, times psql's rollback", None, found["start of rollback"], migrations=n)
 
 
 def pair(ours: Callable[[], float], theirs: Callable[[], float]) -> float:

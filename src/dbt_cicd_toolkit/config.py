@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import unquote
 
 from dbt_cicd_toolkit.errors import InvalidInput
@@ -60,8 +60,7 @@ CONNECTION = (
 )
 
 
-@dataclass(frozen=True)
-class Lint:
+class Lint(NamedTuple):
     """The section ``lint``: rules that are switched off; the Data Vault rules, which are switched on, and patterns of
     the tables (``schema.table``) they leave alone."""
 
@@ -70,11 +69,10 @@ class Lint:
     exempt: tuple[str, ...] = ("util.*",)
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """What a config file says; load() reads one. Durations are seconds."""
 
-    connection: Mapping[str, str] = field(default_factory=dict)
+    connection: Mapping[str, str] = MappingProxyType({})
     role: str | None = None
     embedded: bool = False
     schemas: tuple[str, ...] | None = None
@@ -83,7 +81,7 @@ class Config:
     lock_timeout: float = 2.0
     wait: float = 300.0
     scratch_url: str | None = None
-    lint: Lint = field(default_factory=Lint)
+    lint: Lint = Lint()
 
 
 def load(path: Path, name: str | None = None) -> Config:

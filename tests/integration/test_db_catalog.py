@@ -485,6 +485,77 @@ def test_every_object_of_the_rich_database_is_told(rich: pg.connection) -> None:
     assert list(found) == sorted(found)
 
 
+# Of each kind whose query waits for one of it, one in a database that holds nothing else: what makes it, and what it is
+# called.
+_T = "create table public.t (a integer, b integer); "
+_FT = "create function public.f() returns trigger language plpgsql as 'begin return new; end'; "
+_WRAPPER = "create foreign data wrapper w; "
+_SERVER = f"{_WRAPPER}create server s foreign data wrapper w; "
+ALONE = {
+    "trigger g on public.t": f"{_T}{_FT}create trigger g before insert on public.t for each row execute function f()",
+    "rule r on public.t": f"{_T}create rule r as on insert to public.t do instead nothing",
+    "policy p on public.t": f"{_T}create policy p on public.t",
+    "statistics public.s": f"{_T}create statistics public.s on a, b from public.t",
+    "type public.enum": "create type public.enum as enum ('a')",
+    "type public.composite": "create type public.composite as (a integer)",
+    "type public.span": "create type public.span as range (subtype = text)",
+    "type public.shell": "create type public.shell",
+    "domain public.d": "create domain public.d as text",
+    "collation public.c": 'create collation public.c (locale = "C")',
+    "function public.f()": "create function public.f() returns integer language sql as 'select 1'",
+    "procedure public.p()": "create procedure public.p() language sql as 'select 1'",
+    "aggregate public.total(integer)": "create aggregate public.total(integer) (sfunc = int4pl, stype = integer)",
+    "operator public.===(integer,integer)": (
+        "create operator public.=== (function = int4eq, leftarg = integer, rightarg = integer)"
+    ),
+    "operator class public.oc using btree": (
+        "create operator class public.oc for type integer using btree as operator 1 <, function 1 btint4cmp(int4, int4)"
+    ),
+    "operator family public.of using btree": "create operator family public.of using btree",
+    "cast (bigint as box)": (
+        "create function public.b(bigint) returns box language sql as $$select '(1,1),(0,0)'::box$$; "
+        "create cast (bigint as box) with function public.b(bigint)"
+    ),
+    "conversion public.co": "create conversion public.co for 'LATIN1' to 'UTF8' from iso8859_1_to_utf8",
+    "extension vector": "create extension vector",
+    "text search configuration public.tc": "create text search configuration public.tc (copy = simple)",
+    "text search dictionary public.td": "create text search dictionary public.td (template = simple)",
+    "text search parser public.tp": (
+        "create text search parser public.tp "
+        "(start = prsd_start, gettoken = prsd_nexttoken, end = prsd_end, lextypes = prsd_lextype)"
+    ),
+    "text search template public.tt": "create text search template public.tt (lexize = dsimple_lexize)",
+    "foreign data wrapper w": _WRAPPER,
+    "server s": _SERVER,
+    "user mapping for public on server s": f"{_SERVER}create user mapping for public server s",
+    "event trigger e": (
+        "create function public.e() returns event_trigger language plpgsql as 'begin end'; "
+        "create event trigger e on sql_drop execute function public.e()"
+    ),
+    "publication p": "create publication p",
+    "language l": "create language l handler plpgsql_call_handler",
+    "transform for integer language sql": (
+        "create function public.i(internal) returns integer language internal immutable as 'int4in'; "
+        "create transform for integer language sql (to sql with function public.i(internal))"
+    ),
+    "access method am": "create access method am type index handler bthandler",
+    "default privileges of postgres on tables": "alter default privileges grant select on tables to public",
+    "grants on function pg_read_file(text)": "grant execute on function pg_catalog.pg_read_file(text) to public",
+    "grants on relation pg_authid": "grant select on pg_catalog.pg_authid to public",
+}
+
+
+@pytest.mark.parametrize("identity", ALONE)
+def test_the_only_object_of_its_kind_is_told(databases: Databases, identity: str) -> None:
+    with contextlib.closing(databases.connect("postgres")) as connection, connection.cursor() as cursor:
+        empty = catalog.describe(connection, ALL)
+        cursor.execute(f"begin; {ALONE[identity]}")
+        found = catalog.describe(connection, ALL)
+        cursor.execute("rollback")
+        assert identity not in empty
+        assert identity in found
+
+
 def test_restored_from_pg_dump_everything_is_equal(databases: Databases, rich: pg.connection) -> None:
     name = databases.make()
     dump = databases.run(rich.info.dbname, "pg_dump", "--schema-only", "--no-owner")

@@ -15,10 +15,10 @@ from dbt_cicd_toolkit.db.files import Version
 from dbt_cicd_toolkit.db.layout import Layout
 from dbt_cicd_toolkit.db.project import Project, Silent
 from dbt_cicd_toolkit.db.proofs import Proof
+from dbt_cicd_toolkit.db.proofs import proofs as known_proofs
 from dbt_cicd_toolkit.db.proving import Result
 from dbt_cicd_toolkit.db.run import Run
 from dbt_cicd_toolkit.db.verify import Verification, verify
-from dbt_cicd_toolkit.db.verify import proofs as known_proofs
 from dbt_cicd_toolkit.errors import Differs, InvalidInput, Refused
 from support.database import Database
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dbt_cicd_toolkit.postgres import catalog
@@ -50,13 +51,13 @@ def released(make: Callable[[], SchemaProject], schemas: str, *stages: Stage) ->
     return project
 
 
-_installed: dict[tuple[int, str, str], str] = {}
+_installed: dict[tuple[Path, str, str], str] = {}
 
 
 def installed(project: SchemaProject, rows: str = "", label: str = "1.0.0") -> str:
     """A new database at a release, into which ``rows`` were put; its name. It is a copy of one that is made once."""
     databases = project.databases
-    key = (databases.major, (project.folder / "schema.hist").read_text("utf-8"), label)
+    key = (databases.server.directory, (project.folder / "schema.hist").read_text("utf-8"), label)
     if key not in _installed:
         database = databases.make(kept=True)
         project.done("install", "--to", label, database=database)

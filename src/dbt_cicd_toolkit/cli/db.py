@@ -6,13 +6,12 @@ import functools
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from dbt_cicd_toolkit.cli.options import Connection, connection_options, output_options, show
+from dbt_cicd_toolkit.cli.options import Connection, Seconds, connection_options, option, output_options, show
 from dbt_cicd_toolkit.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -27,22 +26,25 @@ def database_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_project(directory: Path, connection: Connection, **others: Any) -> Any:
-        from dbt_cicd_toolkit.db.layout import Layout
+        from dbt_cicd_toolkit.db.places import Layout
         from dbt_cicd_toolkit.db.project import Project
 
         project = Project(Layout(directory), connection.options, connection.role, connection.embedded)
         return command(project=project, **others)
 
-    wrapped: Any = connection_options(with_project)
-    result: Command = click.option(
-        "--dir",
-        "directory",
-        type=click.Path(file_okay=False, path_type=Path),
-        default="database",
-        show_default=True,
-        help="Folder of migrations/, rollback/ …",
-    )(wrapped)
+    wrapped: Any = _DIRECTORY(connection_options(with_project))
+    result: Command = wrapped
     return result
+
+
+_DIRECTORY = option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="database",
+    show_default=True,
+    help="Folder of migrations/, rollback/ …",
+)
 
 
 class Console:
@@ -69,7 +71,7 @@ class Console:
 
     def tell(self, text: str) -> None:
         """On stderr."""
-        click.echo(f"   {text}", err=True)
+        say(f"   {text}", sys.stderr)
 
     def _advance(self, script: str, number: int, total: int) -> None:
         if self._bar is None:
@@ -177,7 +179,7 @@ def status(drift: bool, rebuild: bool, scratch_url: str | None, project: Project
             from dbt_cicd_toolkit.db.rebuild import compare
 
             comparison = compare(project, run, scratch_url)
-            found = replace(found, drift=[f"{one.kind}: {one.identity}" for one in comparison.changes])
+            found = found._replace(drift=[f"{one.kind}: {one.identity}" for one in comparison.changes])
             if comparison.changes:
                 click.echo(comparison.text, err=True)
     value = {"success": not found.drift, **found.document()}
@@ -218,7 +220,7 @@ def create(version_: str, description: str, project: Project, output_format: str
 @click.option("--scratch-url", help="With --dry-run=execute: the server of the scratch database, without a password.")
 @click.option("--to", help="Apply nothing above this version.")
 @click.option("--out-of-order", is_flag=True, help="Apply migrations that are older than the latest applied one too.")
-@click.option("--wait", type=click.FloatRange(min=0), help="Seconds to wait for another run, and for locked tables.")
+@click.option("--wait", type=Seconds(), help="Seconds to wait for another run, and for locked tables.")
 @database_options
 @output_options
 def migrate(
@@ -269,7 +271,7 @@ def migrate(
 @click.option("--to", help="Take everything behind this version back; 0: everything.")
 @click.option("--allow-data-loss", is_flag=True, help="Do it even if rows are lost.")
 @click.option("--dry-run", is_flag=True, help="Say what would be executed, and change nothing.")
-@click.option("--wait", type=click.FloatRange(min=0), help="Seconds to wait for another run, and for locked tables.")
+@click.option("--wait", type=Seconds(), help="Seconds to wait for another run, and for locked tables.")
 @database_options
 @output_options
 def rollback(
@@ -286,7 +288,7 @@ def rollback(
     Example: dbt-cicd db rollback --steps 2
     """
     from dbt_cicd_toolkit.db import rollback as module
-    from dbt_cicd_toolkit.db.verify import proofs
+    from dbt_cicd_toolkit.db.proofs import proofs
 
     if steps is not None and to is not None:
         raise InvalidInput("rollback: --steps and --to exclude each other.")
@@ -474,7 +476,7 @@ def lint(paths: tuple[Path, ...], project: Project, output_format: str) -> int:
     from dbt_cicd_toolkit.db.lint import lint as check
 
     folder = project.folder
-    every = [one.path for one in (*folder.versioned, *folder.repeatable)] + list(folder.rollbacks.values())
+    every = [one.path for one in (*folder.versioned, *folder.repeatable)] + list(map(Path, folder.rollbacks.values()))
     found = check(paths or every, project.config.lint)
     value = {"success": not found, "files": len(paths or every), "findings": report.findings_document(found)}
     answer(value, report.findings(found, len(paths or every), output_format), output_format)

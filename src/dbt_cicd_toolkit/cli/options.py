@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -29,22 +28,48 @@ _CONNECTION = {
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
+def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """click.option() for an option that many commands have: they share one, for making it takes time."""
+    made = click.Option(names, **attributes)
+
+    def same(*_: object, **__: object) -> click.Option:
+        return made
+
+    return click.option(cls=same)  # type: ignore[arg-type]
+
+
+_JSON = option("--json", "output_format", flag_value="json", help="Short for --output-format json.")
+_OUTPUT_FORMAT = option(
+    "--output-format",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="Form of the one document on stdout.",
+)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, 0 or more; of a number that is none, or has no end, nobody could tell when it is over."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Exit with 2 for anything else."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1
+        if not 0 <= number < float("inf"):  # NaN is in no range
+            self.fail(f"'{value}' is no number of seconds. Write 0 or more, for example 300.", param, ctx)
+        return number
+
+
 def output_options(command: Command) -> Command:
     """Add ``--output-format text|json|markdown`` and its short form ``--json``; passes ``output_format``."""
-    command = click.option("--json", "output_format", flag_value="json", help="Short for --output-format json.")(
-        command
-    )
-    return click.option(
-        "--output-format",
-        type=click.Choice(["text", "json", "markdown"]),
-        default="text",
-        show_default=True,
-        help="Form of the one document on stdout.",
-    )(command)
+    return _OUTPUT_FORMAT(_JSON(command))
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """The dbt project that a command's options name."""
 
     directory: Path
@@ -120,8 +145,7 @@ def repository_option(command: Command) -> Command:
     )(command)
 
 
-@dataclass(frozen=True)
-class Ledger:
+class Ledger(NamedTuple):
     """The dbt project whose ledger a command on jobs means."""
 
     directory: Path | None
@@ -173,13 +197,19 @@ def show(value: Mapping[str, Any], text: str, output_format: str) -> None:
     click.echo(report.document({"success": True, **value}) if output_format == "json" else text)
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """The database that a command's options name: by libpq's keyword, and ``url``; None where not given."""
 
     options: Mapping[str, str | None]
     role: str | None
     embedded: bool
+
+
+_CONNECTION_OPTIONS = [
+    option("--role", help="Run everything as this role (SET ROLE)."),
+    option("--embedded", is_flag=True, help="Use a PostgreSQL of the project's own, below .local/."),
+    *(option(f"--{name}", help=text) for name, text in _CONNECTION.items()),
+]
 
 
 def connection_options(command: Command) -> Command:
@@ -193,12 +223,9 @@ def connection_options(command: Command) -> Command:
             return command(connection=Connection(options, role, embedded), **others)
 
     wrapped: Any = with_connection
-    for name, text in reversed(_CONNECTION.items()):
-        wrapped = click.option(f"--{name}", help=text)(wrapped)
-    wrapped = click.option("--embedded", is_flag=True, help="Use a PostgreSQL of the project's own, below .local/.")(
-        wrapped
-    )
-    result: Command = click.option("--role", help="Run everything as this role (SET ROLE).")(wrapped)
+    for add in reversed(_CONNECTION_OPTIONS):
+        wrapped = add(wrapped)
+    result: Command = wrapped
     return result
 
 

@@ -86,11 +86,20 @@ def _apply_one(run: Run, migration: Migration, script: Script, rank: int, comple
         raise
 
 
-def execute_script(run: Run, script: Script, key: str, finish: Callable[[], str], each: Each | None = None) -> None:
+def execute_script(
+    run: Run,
+    script: Script,
+    key: str,
+    finish: Callable[[], str],
+    *,
+    each: Each | None = None,
+    begin: Callable[[], object] | None = None,
+) -> None:
     """Run a script, known to the journal as ``key``, and pass on what the server noticed."""
     try:
         journal = run.history.journal(key)
-        runner.run(run.session, script, journal, finish, run.watcher.tell, each=each, begun=key in run.unfinished)
+        begun = key in run.unfinished
+        runner.run(run.session, script, journal, finish, run.watcher.tell, each=each, begin=begin, begun=begun)
     finally:
         notices = run.session.connection.notices
         for notice in notices:

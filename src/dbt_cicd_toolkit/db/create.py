@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dbt_cicd_toolkit.db import files, layout
 from dbt_cicd_toolkit.db.files import Folder, Version
-from dbt_cicd_toolkit.db.layout import Layout
+from dbt_cicd_toolkit.db.places import Layout
 from dbt_cicd_toolkit.errors import InvalidInput, Refused
 
 
@@ -58,7 +58,7 @@ def create(project: Layout, version: str, description: str) -> tuple[Path, Path]
 
 def next_free(wanted: Version, taken: Sequence[Version]) -> str:
     """The first patch of the wanted version's minor that no migration has."""
-    major, minor, patch = (*wanted.numbers, 0, 0)[:3]
+    major, minor, patch = (*wanted, 0, 0)[:3]
     while Version.parse(f"{major}.{minor}.{patch}") in taken:
         patch += 1
     return f"{major}.{minor}.{patch}"

@@ -7,65 +7,58 @@ them, everything else warns.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.db.folders import sql_files
 from dbt_cicd_toolkit.errors import InvalidInput
 
+_VERSION = re.compile(r"[0-9]+([._][0-9]+)*")
 _MIGRATION = re.compile(r"V([0-9]+(?:[._][0-9]+)*)__(.+)\.sql", re.DOTALL)
 _REPEATABLE = re.compile(r"R__(.+)\.sql", re.DOTALL)
 _ROLLBACK = re.compile(r"V([0-9]+(?:[._][0-9]+)*)__(.+)_rollback\.sql", re.DOTALL)
 _GOOD = re.compile(r"V[0-9]+\.[0-9]+\.[0-9]+__[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+\.sql")
+_PIECE = 1 << 16  # bytes read at once
 _VERSION_CHARACTERS = 50  # of the history's column "version"
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Dotted numbers as Flyway's: 1.1, 1.1.0 and 1_1 are one version."""
+class Version(tuple[int, ...]):
+    """Dotted numbers as Flyway's: 1.1, 1.1.0 and 1_1 are one version, (1, 1). ``text`` is as it was written."""
 
-    numbers: tuple[int, ...]
-    text: str
+    text = ""
 
     @staticmethod
     def parse(text: str) -> Version:
         """Raises InvalidInput when ``text`` is not dotted numbers."""
-        if not re.fullmatch(r"[0-9]+([._][0-9]+)*", text) or len(text) > _VERSION_CHARACTERS:
+        if not _VERSION.fullmatch(text) or len(text) > _VERSION_CHARACTERS:
             raise InvalidInput(f"'{text}' is no version: write numbers with dots between, 1.2.0 for example.")
         return Version._of(text)
 
     @staticmethod
+    @cache
     def _of(text: str) -> Version:
         text = text.replace("_", ".")
         numbers = [*map(int, text.split("."))]
         while len(numbers) > 1 and not numbers[-1]:
             numbers.pop()
-        return Version(tuple(numbers), text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self.numbers == other.numbers
-
-    def __hash__(self) -> int:
-        return hash(self.numbers)
-
-    def __lt__(self, other: Version) -> bool:
-        return self.numbers < other.numbers
-
-    def __le__(self, other: Version) -> bool:
-        return self.numbers <= other.numbers
+        version = Version(numbers)
+        version.text = text
+        return version
 
     def __str__(self) -> str:
         return self.text
 
 
-NONE = Version((), "")  # below every version
+NONE = Version()  # below every version
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """A file of migrations/. ``version`` is None for a repeatable one; ``script`` is its path below the folder."""
 
     version: Version | None
@@ -86,14 +79,13 @@ class Migration:
         return str(self.version) if self.version else self.script
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """What lies in migrations/ and rollback/.
 
     Attributes:
         versioned: by version, ascending; of duplicates the first.
         repeatable: by description.
-        rollbacks: by version.
+        rollbacks: the file by version.
         duplicates: each file that has the version of another, with that other one.
         duplicate_rollbacks: a second file that rolls a version back.
         warnings: why a name that runs should not have been chosen, by file.
@@ -101,8 +93,8 @@ class Folder:
 
     versioned: Sequence[Migration]
     repeatable: Sequence[Migration]
-    rollbacks: Mapping[Version, Path]
-    duplicate_rollbacks: Mapping[Version, Path]
+    rollbacks: Mapping[Version, str]
+    duplicate_rollbacks: Mapping[Version, str]
     duplicates: Sequence[tuple[Migration, Migration]]
     warnings: Mapping[Path, str]
 
@@ -130,10 +122,11 @@ def read(migrations: Path, rollback: Path) -> Folder:
     if not migrations.is_dir():
         raise InvalidInput(f"there is no folder {migrations}: run `dbt-cicd db init`, or name another one with --dir.")
     for script, path in sql_files(migrations):
-        name = script.rsplit("/", 1)[-1]
+        name = script.rpartition("/")[2]
         if match := _MIGRATION.fullmatch(name):
-            version = _version(match[1], path)
-            versioned.append((version, _migration(version, match[2], script, path)))
+            number, description = match.groups()
+            version = _version(number, path)
+            versioned.append((version, _migration(version, description, script, path)))
             if not _GOOD.fullmatch(name):
                 warnings[Path(path)] = "; ".join(name_problems(name))
         elif match := _REPEATABLE.fullmatch(name):
@@ -145,7 +138,7 @@ def read(migrations: Path, rollback: Path) -> Folder:
             raise InvalidInput(
                 f"{path} is no migration: {problems}. Name it V1.2.0__What_it_does.sql, or move it away."
             )
-    versioned.sort(key=lambda item: item[0].numbers)
+    versioned.sort(key=itemgetter(0))
     first: dict[Version, Migration] = {}
     duplicates = []
     for version, migration in versioned:
@@ -164,26 +157,35 @@ def _version(text: str, path: str) -> Version:
 
 
 def _migration(version: Version | None, description: str, script: str, path: str) -> Migration:
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            data = file.read()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    data = contents(path)
     return Migration(version, description.replace("_", " "), script, path, data, checksum(data))
 
 
-def _rollbacks(directory: Path) -> tuple[dict[Version, Path], dict[Version, Path]]:
+def contents(path: str) -> bytes:
+    """The bytes of a file, without what Python's own files cost where there are thousands. Raises InvalidInput."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = [os.read(descriptor, _PIECE)]
+            while len(parts[-1]) == _PIECE:
+                parts.append(os.read(descriptor, _PIECE))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    return b"".join(parts)
+
+
+def _rollbacks(directory: Path) -> tuple[dict[Version, str], dict[Version, str]]:
     """The rollback of each version, and a second one where there is one."""
-    found: dict[Version, Path] = {}
-    twice: dict[Version, Path] = {}
+    found: dict[Version, str] = {}
+    twice: dict[Version, str] = {}
     if directory.is_dir():
         for script, path in sql_files(directory):
-            if match := _ROLLBACK.fullmatch(script.rsplit("/", 1)[-1]):
+            if match := _ROLLBACK.fullmatch(script.rpartition("/")[2]):
                 version = _version(match[1], path)
-                if version in found:
-                    twice[version] = Path(path)
-                else:
-                    found[version] = Path(path)
+                if found.setdefault(version, path) is not path:
+                    twice[version] = path
     return found, twice
 
 

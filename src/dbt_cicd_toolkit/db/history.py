@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbt_cicd_toolkit.db.files import Migration, Version
 from dbt_cicd_toolkit.errors import InvalidInput, Refused
@@ -72,8 +71,7 @@ def ddl(schema: str, table: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """A row of the history. ``installed_on`` is UTC, ``execution_time`` milliseconds; a repeatable has no version."""
 
     rank: int
@@ -104,6 +102,7 @@ class History:
         self.name = f"{identifier(schema)}.{identifier(table)}"
         self.log_name = f"{identifier(schema)}.{LOG}"
         self._commit = commit
+        self._history = self._log = False
 
     @cached_property
     def run_id(self) -> str:
@@ -123,8 +122,13 @@ class History:
         user: str = self.session.execute("select session_user")[0][0]
         return user
 
-    def exists(self) -> bool:
-        """Are the tables there? A history of Flyway's counts as ours from the first run on. Raises Refused."""
+    def exists(self, *, again: bool = False) -> bool:
+        """Are the tables there? A history of Flyway's counts as ours from the first run on. Raises Refused.
+
+        The answer that they are is kept; ``again``: ask the server all the same.
+        """
+        if self._history and self._log and not again:
+            return True
         rows = self.session.execute(_TABLES, [self.name, self.log_name])
         if any(guarded for *_, guarded in rows):
             raise Refused(f"{rows[0][0]} or {rows[-1][0]} has row security: drop it, it hides what they hold.")
@@ -144,7 +148,7 @@ class History:
 
         Raises Refused for tables that would run somebody else's code with our rights when they are written.
         """
-        there = self.exists()
+        there = self.exists(again=True)
         self._refuse_strange()
         if not there:
             self.session.begin()
@@ -153,7 +157,7 @@ class History:
 
     def missing(self) -> str:
         """SQL: make the tables where they are missing, in the transaction of something else. Raises as create()."""
-        there = self.exists()
+        there = self.exists(again=True)
         self._refuse_strange()
         return "select" if there else ddl(self.schema, self.table)
 
@@ -186,7 +190,7 @@ class History:
                 f"the history names {failed[0][4]} as failed (written by Flyway): look at what it left behind, mend "
                 f"the database, then delete that row of {self.name}."
             )
-        return [Applied(row[0], Version.parse(row[1]) if row[1] else None, *row[2:-1]) for row in rows]
+        return [Applied(rank, Version.parse(text) if text else None, *others) for rank, text, *others, _ in rows]
 
     def insert(self, rank: int, migration: Migration, milliseconds: int) -> str:
         """SQL: the row of a migration that was applied."""
@@ -293,8 +297,7 @@ class History:
         return rows[0][0] if rows else ""
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptJournal:
+class ScriptJournal(NamedTuple):
     """The entries of one script in the log, for postgres.runner."""
 
     history: History

@@ -24,7 +24,8 @@ Where tables or columns are gone, the statements of the transaction are run a se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from psycopg2 import errorcodes
 
@@ -49,12 +50,9 @@ _PLAIN = {
 }
 # Event triggers may do anything; the rows of foreign partitions would be counted with those of the table above them.
 _NEEDS_LOOK = "exists (select from pg_catalog.pg_event_trigger) or exists (select from pg_catalog.pg_foreign_table)"
-# The rows of a table that a file calls %s, by its search_path, so that operators must be qualified; what it is called;
-# is it temporary?
-_COUNT = """(select pg_catalog.count(*) from {name}),
-    (select array[pg_catalog.format('%s.%I', relnamespace::pg_catalog.regnamespace, relname),
-        relpersistence::pg_catalog.text]
-    from pg_catalog.pg_class where oid operator(pg_catalog.=) {literal}::pg_catalog.regclass)"""
+# The rows of a table as a file calls it, by its search_path; and its name, pg_temp… for a temporary one.
+_COUNT = """(select pg_catalog.count(*) from {name}), (pg_catalog.pg_identify_object(
+    'pg_catalog.pg_class'::pg_catalog.regclass, {literal}::pg_catalog.regclass, 0)).identity"""
 # Nobody sees what they take away where they run outside a transaction, or only when it commits (WITH HOLD).
 _UNSEEN = frozenset(("CALL", "DO", "DROP DATABASE"))
 _CONSTANT = frozenset(("SELECT", "PG_CATALOG", "SET_CONFIG", "TRUE", "FALSE"))
@@ -77,6 +75,7 @@ class Losses:
         self._plain = all(map(_is_plain, self._actions.values()))
         self._look: Look | None = None
         self._lost: dict[int, Rows] = {}  # by the offset of the first statement of a transaction
+        self._told: tuple[Any, ...] | None = None  # what begin() has asked for the first statement
 
     @property
     def rows(self) -> Rows:
@@ -86,6 +85,22 @@ class Losses:
             total.update({label: number for label, number in lost.items() if number})
         unknown = [label for lost in self._lost.values() for label, number in lost.items() if number is None]
         return {**total, **dict.fromkeys(unknown)}
+
+    def begin(self) -> None:
+        """Begin the one transaction; where nothing speaks against it, count for its first statement in that message."""
+        self._told = None
+        first = next(iter(self.script.statements), None)
+        if not self._plain or first is None or self._actions[first.offset].if_exists:
+            self.session.begin()
+            return
+        names = self._dropped(first)
+        try:
+            self._told = self.session.begin(first=_locked(names), asking=[self._asked(names, True)])
+        except ServerError as error:
+            if error.error.pgcode not in _UNCOUNTABLE:
+                raise
+            self.session.rollback()
+            self.session.begin()
 
     def run(self, statement: Statement) -> None:
         """Run a statement inside a transaction. Raises what runner.execute() raises, and Refused."""
@@ -109,46 +124,53 @@ class Losses:
         else:
             runner.execute(self.session, statement)
 
-    def finish(self) -> None:
-        """Behind the last statement, inside the same transaction. Raises Refused."""
+    def finish(self) -> Rows:
+        """Behind the last statement, inside the same transaction: all that is lost. Raises Refused."""
         if self._look and not self.singly:
             self._lost[0] = self._look.end()
-        self._refuse(self.script.name, self.rows)
+        rows = self.rows
+        self._refuse(self.script.name, rows)
+        return rows
 
     def _count(self, statement: Statement, first: bool) -> bool:
         """Count the rows of the tables that a DROP TABLE names, locked against those who would add more.
 
         Returns whether the transaction, of which this is the ``first`` statement, must be looked at instead.
         """
-        what = self._actions[statement.offset]
-        names = [str_of(name) for name in what.names] if what.verb == "DROP TABLE" else []
-        if what.if_exists:
-            exists = "select pg_catalog.to_regclass(%s) is not null"
-            names = [name for name in names if self.session.execute(exists, [name])[0][0]]
-        parts = [_COUNT.format(name=name, literal=self.session.literal("%s", [name])) for name in names]
-        columns = ", ".join([_NEEDS_LOOK if first else "false", *parts])
-        if not names:
-            return first and bool(self.session.execute(f"select {columns}")[0][0])
-        # The setting holds for the rest of a transaction in which nothing else reads a table.
-        try:
-            row = self.session.execute(
-                f"savepoint dbt_cicd_count; set local row_security = off; lock table {', '.join(names)} in access "
-                f"exclusive mode; select {columns}"
-            )[0]
-        except ServerError as error:
-            if error.error.pgcode not in _UNCOUNTABLE:
-                raise
-            self.session.execute("rollback to savepoint dbt_cicd_count; release savepoint dbt_cicd_count")
-            if not first:
-                self._lost[0] |= dict.fromkeys(names)
-            return first
+        names = self._dropped(statement)
+        if first and self._told is not None:
+            row = self._told  # begin() has counted
+        else:
+            if self._actions[statement.offset].if_exists:
+                exists = "select pg_catalog.to_regclass(%s) is not null"
+                names = [name for name in names if self.session.execute(exists, [name])[0][0]]
+            if not names and not first:
+                return False
+            try:
+                row = self.session.execute(f"{'; '.join([*_locked(names), 'select '])}{self._asked(names, first)}")[0]
+            except ServerError as error:
+                if error.error.pgcode not in _UNCOUNTABLE:
+                    raise
+                self.session.execute("rollback to savepoint dbt_cicd_count; release savepoint dbt_cicd_count")
+                if not first:
+                    self._lost[0] |= dict.fromkeys(names)
+                return first
         if row[0]:
-            self.session.execute("rollback to savepoint dbt_cicd_count; release savepoint dbt_cicd_count")
+            if names:
+                self.session.execute("rollback to savepoint dbt_cicd_count; release savepoint dbt_cicd_count")
             return True
-        for number, (label, persistence) in zip(row[1::2], row[2::2], strict=True):
-            if number and persistence != "t":
+        for number, label in zip(row[1::2], row[2::2], strict=True):
+            if number and not label.startswith("pg_temp"):
                 self._lost[0][label] = number
         return False
+
+    def _dropped(self, statement: Statement) -> list[str]:
+        what = self._actions[statement.offset]
+        return [str_of(name) for name in what.names] if what.verb == "DROP TABLE" else []
+
+    def _asked(self, names: Sequence[str], first: bool) -> str:
+        parts = [_COUNT.format(name=name, literal=self.session.literal("%s", [name])) for name in names]
+        return ", ".join([_NEEDS_LOOK if first else "false", *parts])
 
     def _refuse(self, place: str, rows: Rows) -> None:
         if rows and not self.allowed:
@@ -156,6 +178,18 @@ class Losses:
                 f"{place}: it loses rows: {', '.join(sentence(rows))}. Nothing of it was done. Save them first; or "
                 "lose them with --allow-data-loss."
             )
+
+
+def _locked(names: Sequence[str]) -> list[str]:
+    """Before these are counted. The setting holds for the rest of a transaction in which nothing else reads a table."""
+    if not names:
+        return []
+    tables = ", ".join(names)
+    return [
+        "savepoint dbt_cicd_count",
+        "set local row_security = off",
+        f"lock table {tables} in access exclusive mode",
+    ]
 
 
 # We may not see the rows; or DROP TABLE will say that there is no such table.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.db.files import NONE, Folder, Migration, Version
 from dbt_cicd_toolkit.db.history import Applied
 from dbt_cicd_toolkit.errors import Differs, InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A disagreement: 'edited', 'deleted', 'duplicate' or 'late'; what it is, and the command that mends it."""
 
     kind: str
@@ -22,8 +21,7 @@ class Problem:
         return f"{self.kind}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Migrations in the order they will be applied, and what forbids to apply any."""
 
     pending: Sequence[Migration]

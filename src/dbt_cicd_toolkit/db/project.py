@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from dbt_cicd_toolkit import config
 from dbt_cicd_toolkit.config import Config
 from dbt_cicd_toolkit.db import files
-from dbt_cicd_toolkit.db.layout import Layout
+from dbt_cicd_toolkit.db.places import Layout
 from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres import settings
 from dbt_cicd_toolkit.postgres.settings import Settings
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from dbt_cicd_toolkit.postgres.session import Session, Tell
 
 
-@dataclass(frozen=True)
 class Project:
     """A folder ``database`` and the options of one command.
 
@@ -33,10 +31,13 @@ class Project:
         embedded: use the project's own PostgreSQL, whatever else is set.
     """
 
-    layout: Layout
-    options: Mapping[str, str | None]
-    role: str | None = None
-    embedded: bool = False
+    def __init__(
+        self, layout: Layout, options: Mapping[str, str | None], role: str | None = None, embedded: bool = False
+    ) -> None:
+        self.layout = layout
+        self.options = options
+        self.role = role
+        self.embedded = embedded
 
     @property
     def root(self) -> Path:
@@ -96,12 +97,20 @@ class Project:
         from dbt_cicd_toolkit.db.run import Run
 
         def commit() -> str | None:
+            here = self.root.resolve()
+            if "GIT_DIR" not in os.environ and not any(_has_git(above) for above in (here, *here.parents)):
+                return None  # looking takes less than asking git
             from dbt_cicd_toolkit import git
 
             return git.head(self.root)
 
         history = History(session, self.config.history_schema, self.config.history_table, commit)
         return Run(session, history, self.folder, self.config.schemas, watcher)
+
+
+def _has_git(folder: Path) -> bool:
+    """As far as we may look: what we may not see is no reason to stop."""
+    return os.path.exists(folder / ".git")  # noqa: PTH110
 
 
 class Silent:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbt_cicd_toolkit.db.files import Folder, Migration
-from dbt_cicd_toolkit.db.layout import Layout
+from dbt_cicd_toolkit.db.files import Folder, Migration, Version, contents
+from dbt_cicd_toolkit.db.places import Layout
+from dbt_cicd_toolkit.errors import Refused
+
+if TYPE_CHECKING:
+    from dbt_cicd_toolkit.db.project import Project
+    from dbt_cicd_toolkit.db.run import Run
+    from dbt_cicd_toolkit.postgres.script import Script
 
 FILE = "rollback_proofs.json"
 
@@ -47,8 +53,13 @@ class Proofs:
     def __init__(self, layout: Layout, folder: Folder, start: bytes = b"") -> None:
         """``start``: what the first migration is run on, when that is not an empty database."""
         self.path = layout.version_control / FILE
-        self._wanted = dict(_wanted(folder, start))
+        self._folder = folder
+        self._start = start
         self._kept = _load(self.path)
+
+    @cached_property
+    def _wanted(self) -> dict[str, Proof]:
+        return dict(_wanted(self._folder, self._start))
 
     def wanted(self, migration: Migration) -> Proof:
         """The proof as it would have to be now; ``rollback`` is '' where there is no file."""
@@ -71,6 +82,41 @@ class Proofs:
         return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
 
+def proofs(project: Project, run: Run | None) -> Proofs:
+    """The proofs there are. ``run``: of the database, which may have begun with a baseline."""
+    try:
+        start = structure_of_baseline(project, run)
+    except Refused:
+        start = None  # what no migration makes and no snapshot holds, nothing was proven on
+    return Proofs(project.layout, project.folder, start.text.encode() if start else b"")
+
+
+def proof(project: Project, version: Version) -> Proof | None:
+    """The proof that a version's rollback works, when nothing has changed since."""
+    migration = project.folder.migration(version)
+    return proofs(project, None).find(migration) if migration else None
+
+
+def structure_of_baseline(project: Project, run: Run | None) -> Script | None:
+    """What the first migration is run on, where the database began with a baseline that no file makes."""
+    rows = run.history.read() if run else []
+    baseline = max((row.version for row in rows if row.version and row.type == "BASELINE"), default=None)
+    if baseline is None or any(one.version and one.version <= baseline for one in project.folder.versioned):
+        return None
+    # What takes long to import waits until it is needed.
+    from dbt_cicd_toolkit.db import snapshots
+    from dbt_cicd_toolkit.postgres.script import decode, split
+
+    path = snapshots.versions(project.layout.snapshots).get(baseline)
+    if path is None:
+        raise Refused(
+            f"verify: the database began with the baseline {baseline}, which no migration makes. Put its structure "
+            f"into {project.layout.snapshots / f'schema_v{baseline}.sql'}: `dbt-cicd db snapshot {baseline}` on a "
+            "database that is at it."
+        )
+    return split(decode(path.read_bytes(), str(path)), str(path))
+
+
 def _key(migration: Migration) -> str:
     return str(migration.version) if migration.version else migration.script
 
@@ -81,13 +127,15 @@ def _wanted(folder: Folder, start: bytes) -> list[tuple[str, Proof]]:
     for migration in folder.versioned:
         back = folder.rollbacks.get(migration.version) if migration.version else None
         own = _sha256(migration.data)
-        proofs.append((_key(migration), Proof(own, _sha256(back.read_bytes()) if back else "", chain)))
+        proofs.append((_key(migration), Proof(own, _sha256(contents(back)) if back else "", chain)))
         chain = _sha256((chain + own).encode())
     proofs += [(_key(migration), Proof(_sha256(migration.data), "", chain)) for migration in folder.repeatable]
     return proofs
 
 
 def _sha256(data: bytes) -> str:
+    import hashlib
+
     return hashlib.sha256(data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")).hexdigest()
 
 

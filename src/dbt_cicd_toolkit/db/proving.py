@@ -62,8 +62,8 @@ class File:
         self.result = result
         self.up = apply.load(migration)
         path = project.folder.rollbacks.get(migration.version) if migration.version else None
-        self.back = _load(path) if path else None
-        self.key = f"rollback/{path.name}" if path else ""
+        self.back = _load(Path(path)) if path else None
+        self.key = f"rollback/{Path(path).name}" if path else ""
         self.proven = not again and (bool(self.back) or not migration.version) and bool(proofs.find(migration))
 
     @property
@@ -199,7 +199,7 @@ class _Prover:
             return "select 1"
 
         try:
-            apply.execute_script(self.run, script, file.key, finish, losses.run)
+            apply.execute_script(self.run, script, file.key, finish, each=losses.run, begin=losses.begin)
         except (Refused, InvalidInput) as error:
             if singly:
                 self._lose(file.result, f"its rollback fails: {error}", again=True)

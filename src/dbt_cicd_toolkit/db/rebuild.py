@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from dbt_cicd_toolkit.db import apply, snapshots
 from dbt_cicd_toolkit.db.history import History
 from dbt_cicd_toolkit.db.project import Project, Silent
+from dbt_cicd_toolkit.db.proofs import structure_of_baseline
 from dbt_cicd_toolkit.db.run import Run
-from dbt_cicd_toolkit.db.verify import structure_of_baseline
 from dbt_cicd_toolkit.errors import Differs
 from dbt_cicd_toolkit.postgres import catalog
 from dbt_cicd_toolkit.postgres.scratch import scratch

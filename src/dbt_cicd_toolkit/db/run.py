@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,17 +26,19 @@ class Watcher(Protocol):
         """Why something takes longer, or a notice of the server."""
 
 
-@dataclass
 class Run:
     """What a run needs: the database with its history, the files, and who watches."""
 
-    session: Session
-    history: History
-    folder: Folder
-    schemas: Sequence[str] | None
-    watcher: Watcher
-    applied: list[Applied] = field(default_factory=list)
-    unfinished: list[str] = field(default_factory=list)
+    def __init__(
+        self, session: Session, history: History, folder: Folder, schemas: Sequence[str] | None, watcher: Watcher
+    ) -> None:
+        self.session = session
+        self.history = history
+        self.folder = folder
+        self.schemas = schemas
+        self.watcher = watcher
+        self.applied: list[Applied] = []
+        self.unfinished: list[str] = []
 
     @cached_property
     def drift(self) -> Drift:

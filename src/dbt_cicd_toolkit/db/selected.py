@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dbt_cicd_toolkit.db.history import LOG, History
 from dbt_cicd_toolkit.errors import Refused
-from dbt_cicd_toolkit.postgres.catalog import Selection
 from dbt_cicd_toolkit.postgres.session import Session, identifier
+
+if TYPE_CHECKING:
+    from dbt_cicd_toolkit.postgres.catalog import Selection
 
 # Where the models' part records what dbt built, in tables with this prefix; also the default schema of our own.
 LEDGER = "dbt_cicd"
@@ -42,6 +45,8 @@ def selection(session: Session, history: History, schemas: Sequence[str] | None)
     its seeds, snapshots and stored test failures are not in the ledger; never `public`, and none that the last record
     of the catalog has: a schema that a migration made stays when dbt begins to build in it.
     """
+    from dbt_cicd_toolkit.postgres.catalog import Selection  # not imported where only the names here are wanted
+
     built = _built_by_dbt(session)
     holds = session.execute(_CONTENTS, [sorted({LEDGER, *(schema for schema, _ in built)})])
     own = {(history.schema, history.table), (history.schema, LOG)}

@@ -160,7 +160,7 @@ def versions(folder: Path) -> dict[Version, Path]:
                 found.append((Version.parse(match[1]), path))
             except InvalidInput as error:
                 raise InvalidInput(f"{path}: {error}") from None
-    return dict(sorted(found, key=lambda item: item[0].numbers))
+    return dict(sorted(found, key=lambda item: item[0]))
 
 
 def _name(source: Path | None) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbt_cicd_toolkit.db import files
 from dbt_cicd_toolkit.db.files import NONE
@@ -24,8 +23,7 @@ join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_namespace 
 where not i.indisvalid and c.relkind = 'i' and n.nspname !~ '^pg_' order by 1"""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What `status` reports.
 
     Attributes:
@@ -55,7 +53,7 @@ class Status:
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return self._asdict()
 
 
 def status(run: Run, *, drift: bool = False) -> Status:

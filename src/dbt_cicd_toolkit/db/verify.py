@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from dbt_cicd_toolkit.db import snapshots
-from dbt_cicd_toolkit.db.files import Version
 from dbt_cicd_toolkit.db.plan import plan
-from dbt_cicd_toolkit.db.proofs import Proof, Proofs
+from dbt_cicd_toolkit.db.proofs import Proof, Proofs, structure_of_baseline
 from dbt_cicd_toolkit.db.proving import File, Result, prove
 from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres import embedded
 from dbt_cicd_toolkit.postgres.scratch import Scratch, missing_extensions, scratch
-from dbt_cicd_toolkit.postgres.script import Script, decode, split
+from dbt_cicd_toolkit.postgres.script import Script
 from dbt_cicd_toolkit.postgres.statements import action, cluster_wide
 
 if TYPE_CHECKING:
@@ -41,21 +40,6 @@ class Verification:
     def document(self) -> dict[str, Any]:
         """For JSON."""
         return {"ok": self.ok, "source": self.source, "results": [asdict(result) for result in self.results]}
-
-
-def proofs(project: Project, run: Run | None) -> Proofs:
-    """The proofs there are. ``run``: of the database, which may have begun with a baseline."""
-    try:
-        start = structure_of_baseline(project, run)
-    except Refused:
-        start = None  # what no migration makes and no snapshot holds, nothing was proven on
-    return Proofs(project.layout, project.folder, start.text.encode() if start else b"")
-
-
-def proof(project: Project, version: Version) -> Proof | None:
-    """The proof that a version's rollback works, when nothing has changed since."""
-    migration = project.folder.migration(version)
-    return proofs(project, None).find(migration) if migration else None
 
 
 def verify(
@@ -113,22 +97,6 @@ def _write(proofs: Proofs, files: Sequence[File]) -> None:
         elif file.result.status != "kept" and not file.proven:
             proofs.keep(file.migration, None)
     snapshots.replace(proofs.path, proofs.text().encode())
-
-
-def structure_of_baseline(project: Project, run: Run | None) -> Script | None:
-    """What the first migration is run on, where the database began with a baseline that no file makes."""
-    rows = run.history.read() if run else []
-    baseline = max((row.version for row in rows if row.version and row.type == "BASELINE"), default=None)
-    if baseline is None or any(one.version and one.version <= baseline for one in project.folder.versioned):
-        return None
-    path = snapshots.versions(project.layout.snapshots).get(baseline)
-    if path is None:
-        raise Refused(
-            f"verify: the database began with the baseline {baseline}, which no migration makes. Put its structure "
-            f"into {project.layout.snapshots / f'schema_v{baseline}.sql'}: `dbt-cicd db snapshot {baseline}` on a "
-            "database that is at it."
-        )
-    return split(decode(path.read_bytes(), str(path)), str(path))
 
 
 @contextmanager

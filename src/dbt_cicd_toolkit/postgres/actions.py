@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.postgres import lexer
 from dbt_cicd_toolkit.postgres.reader import Name, Reader
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """What one statement does.
 
     Attributes:
@@ -39,6 +38,7 @@ _KINDS = (
     "MATERIALIZED VIEW", "OPERATOR CLASS", "OPERATOR FAMILY", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY",
     "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "USER MAPPING",
 )  # fmt: skip
+_BEGINNINGS = frozenset(kind.partition(" ")[0] for kind in _KINDS)
 _MODIFIERS = (
     "OR", "REPLACE", "GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED", "UNIQUE", "RECURSIVE", "TRUSTED", "PROCEDURAL",
     "CONSTRAINT", "DEFAULT",
@@ -61,7 +61,7 @@ def action(statement_text: str) -> Action:
 
 def _kind(reader: Reader) -> str:
     """The kind of object that CREATE, DROP, ALTER or COMMENT ON names next."""
-    kind = reader.accept_any(*_KINDS)
+    kind = reader.accept_any(*_KINDS) if reader.word() in _BEGINNINGS else ""
     if not kind and (kind := reader.word()):
         reader.next()
     return "ROLE" if kind in ("USER", "GROUP") else kind

@@ -8,11 +8,12 @@ extension's version. The queries are in sql/catalog*.sql; they hold on PostgreSQ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import psycopg2
 import psycopg2.extensions as pg
@@ -36,6 +37,11 @@ _PINNED = {
     "enable_nestloop": "off",  # the planner knows nothing of the common tables' sizes, and joins two large ones so
     "max_parallel_workers_per_gather": "0",
 }
+# The queries of sql/ join in the order in which they are written, which begins with what is chosen. Looking for another
+# order takes as long as all the rest.
+_AS_WRITTEN = """select pg_catalog.set_config('join_collapse_limit', '1', true),
+    pg_catalog.set_config('from_collapse_limit', '1', true);
+"""
 # What the server writes is not always what it reads again. `status IN ('a', 'b')` on a varchar column is written as
 # (ARRAY['a'::character varying, …])::text[]; read (by pg_restore, for example) and written once more it becomes
 # ARRAY[('a'::character varying)::text, …]. Both become ARRAY['a'::character varying, …]. Where expressions are written
@@ -57,12 +63,16 @@ CANONICAL = (
 # queries ask most for, they look for first (pg_table_is_visible is null); that leaves little to happen in between.
 _GONE = {errorcodes.INTERNAL_ERROR, errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_OBJECT}
 _TRIES = 20
+# Writing the definition of a view locks what it reads. Where another session and this one wait for each other, this one
+# gives way, before the server's deadlock_timeout (a second) ends the other one: it may be a build of somebody else's.
+_GIVE_WAY = "select pg_catalog.set_config('lock_timeout', '500ms', true);\n"
+_WAITS = 4
 _NEEDED = r"ARRAY\[|::text AS text"
+_ONLY_IF = re.compile(r"^-- only if (.*(?:\n--     .*)*)", re.MULTILINE)
 _SINCE = re.compile(r"^ *-- from (\d+)\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which objects count. Schemas of the system and of sessions, and what extensions own, never do.
 
     Attributes:
@@ -76,8 +86,7 @@ class Selection:
     excluded_relations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One object that two catalogs do not have in common."""
 
     identity: str
@@ -137,9 +146,18 @@ def query(connection: pg.connection, selection: Selection, text: str) -> list[tu
     The text goes to the server as it is, behind their definitions; what else holds for describe() holds here. It is
     tried again a number of times when what it asks about was dropped meanwhile.
     """
+    return _trying(lambda: _query(connection, selection, text))
+
+
+def _trying(read: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    waits = _WAITS
     for left in reversed(range(_TRIES)):
         try:
-            return _query(connection, selection, text)
+            return read()
+        except psycopg2.errors.LockNotAvailable:
+            waits -= 1
+            if not left or not waits:
+                raise
         except psycopg2.Error as error:
             if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE:
                 raise Refused(
@@ -153,30 +171,48 @@ def query(connection: pg.connection, selection: Selection, text: str) -> list[tu
 
 def _query(connection: pg.connection, selection: Selection, text: str) -> list[tuple[Any, ...]]:
     with pinned(connection) as prefix, connection.cursor() as cursor:
-        chosen = cursor.mogrify(
-            "with selection as materialized (select %s::text[] as schemas, %s::text[] as excluded_schemas,"
-            " %s::text[] as excluded_relations),\n",
-            [
-                None if selection.schemas is None else list(selection.schemas),
-                list(selection.excluded_schemas),
-                list(selection.excluded_relations),
-            ],
-        )
-        head = sql_text("catalog", connection.server_version // 10000)
-        cursor.execute(prefix.encode() + chosen + head.encode() + text.encode())
+        common = _common(cursor, selection, connection.server_version // 10000)
+        cursor.execute((prefix + _GIVE_WAY).encode() + common + text.encode())
         return list(cursor.fetchall())
 
 
+def _common(cursor: pg.cursor, selection: Selection, major: int) -> bytes:
+    chosen: bytes = cursor.mogrify(
+        "with selection as materialized (select %s::text[] as schemas, %s::text[] as excluded_schemas,"
+        " %s::text[] as excluded_relations),\n",
+        [
+            None if selection.schemas is None else list(selection.schemas),
+            list(selection.excluded_schemas),
+            list(selection.excluded_relations),
+        ],
+    )
+    return chosen + sql_text("catalog", major).encode()
+
+
 def _read(connection: pg.connection, selection: Selection, value: str) -> dict[str, str]:
-    text = _objects(connection.server_version // 10000).replace("{value}", value)
-    return dict(sorted(query(connection, selection, text)))
+    return dict(sorted(_trying(lambda: _described(connection, selection, value))))
+
+
+def _described(connection: pg.connection, selection: Selection, value: str) -> list[tuple[Any, ...]]:
+    """Ask for the kinds of objects that are there: planning a query about all of them takes longer than running it."""
+    major = connection.server_version // 10000
+    branches = _branches(major)
+    conditions = [f"exists ({only_if})" for only_if, _ in branches if only_if]
+    with pinned(connection) as prefix, connection.cursor() as cursor:
+        cursor.execute(f"{prefix}select {', '.join(conditions)}")
+        there = iter(cursor.fetchall()[0])
+        wanted = [branch for only_if, branch in branches if not only_if or next(there)]
+        text = _objects(wanted).replace("{value}", value)
+        prefix += _GIVE_WAY + _AS_WRITTEN
+        cursor.execute(prefix.encode() + _common(cursor, selection, major) + text.encode())
+        return list(cursor.fetchall())
 
 
 @contextmanager
 def pinned(connection: pg.connection) -> Iterator[str]:
-    """Pin what changes how the server writes definitions, for the one statement that the given text must precede.
+    """Pin what changes how the server writes definitions, for each statement that the given text precedes.
 
-    In a transaction a savepoint takes the settings back; otherwise the text and the statement, sent together, are a
+    In a transaction a savepoint takes the settings back; otherwise the text and a statement, sent together, are a
     transaction of their own, and the settings end with it.
     """
     settings = ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _PINNED.items())
@@ -195,8 +231,15 @@ def pinned(connection: pg.connection) -> Iterator[str]:
 
 
 @lru_cache
-def _objects(major: int) -> str:
-    union = "\n\nunion all\n\n".join(sql_text(f"catalog_{part}", major) for part in _PARTS)
+def _branches(major: int) -> list[tuple[str, str]]:
+    """The queries of sql/catalog_*.sql with the condition `-- only if` at their heads, '' where there is none."""
+    branches = [branch for part in _PARTS for branch in sql_text(f"catalog_{part}", major).split("\nunion all\n")]
+    found = [(_ONLY_IF.search(branch), branch) for branch in branches]
+    return [(head[1].replace("\n--", "\n") if head else "", branch) for head, branch in found]
+
+
+def _objects(branches: Sequence[str]) -> str:
+    union = "\n\nunion all\n\n".join(branches)
     canonical = "definition"
     for pattern, replacement in CANONICAL:
         canonical = f"regexp_replace({canonical}, {_quoted(pattern)}, {_quoted(replacement)}, 'g')"
@@ -211,9 +254,8 @@ def _objects(major: int) -> str:
 @lru_cache
 def sql_text(name: str, major: int, package: str = "dbt_cicd_toolkit.postgres") -> str:
     """The query in sql/``name``.sql of a package, without the blocks `-- from N` … `-- end` for newer servers."""
-    from importlib.resources import files
-
-    text = (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    folder = sys.modules[package].__path__[0]  # importlib.resources takes longer to import than to ask everything
+    text = (Path(folder) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
     return _SINCE.sub(lambda block: block[2] if major >= int(block[1]) else "", text)
 
 

@@ -7,7 +7,7 @@ need no trace. Of the rest nothing is said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.errors import Refused
 from dbt_cicd_toolkit.postgres.session import Session, identifier
@@ -21,8 +21,7 @@ _CATALOGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Was it done, or is it to be run again; ``told`` says it in words."""
 
     done: bool

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.postgres import lexer
 from dbt_cicd_toolkit.postgres.lexer import Token
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A name as PostgreSQL keeps it: folded, and cut to 63 bytes."""
 
     schema: str | None
@@ -27,12 +26,13 @@ class Reader:
         self._at = 0
 
     def peek(self, ahead: int = 0) -> Token | None:
-        while len(self._tokens) <= self._at + ahead:
+        at, tokens = self._at + ahead, self._tokens
+        while len(tokens) <= at:
             token = next(self._source, None)
             if token is None:
                 return None
-            self._tokens.append(token)
-        return self._tokens[self._at + ahead]
+            tokens.append(token)
+        return tokens[at]
 
     def next(self) -> Token | None:
         token = self.peek()
@@ -45,15 +45,15 @@ class Reader:
 
     def accept(self, phrase: str) -> bool:
         """Step over these keywords if they are next."""
-        words = phrase.split()
-        if any(self.word(ahead) != word for ahead, word in enumerate(words)):
+        first, *others = phrase.split()
+        if self.word() != first or any(self.word(ahead) != word for ahead, word in enumerate(others, 1)):
             return False
-        self._at += len(words)
+        self._at += 1 + len(others)
         return True
 
     def accept_any(self, *phrases: str) -> str:
         first = self.word()
-        return next((each for each in phrases if first and each.startswith(first) and self.accept(each)), "")
+        return next((each for each in phrases if each.startswith(first) and self.accept(each)), "") if first else ""
 
     def symbol(self, value: str) -> bool:
         token = self.peek()

@@ -7,10 +7,8 @@ outcome.py reads from the catalog what became of it, and what it cannot tell is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 
 import psycopg2
 
@@ -77,6 +75,7 @@ def run(
     tell: Tell,
     *,
     each: Each | None = None,
+    begin: Callable[[], object] | None = None,
     begun: bool = False,
 ) -> None:
     """Run a script and commit it together with what ``finish`` returns.
@@ -87,6 +86,7 @@ def run(
         finish: called last, inside the last transaction; its SQL is sent together with the COMMIT.
         tell: hears why something takes longer.
         each: runs a statement inside the transaction instead of execute().
+        begin: begins a transaction that all of the script runs in, instead of session.begin().
         begun: an earlier run began it and did not finish, so that the journal says where to go on.
     Raises:
         InvalidInput: a statement that may not be in a script.
@@ -98,7 +98,7 @@ def run(
     runner = _Runner(session, script, tell, each or (lambda statement: execute(session, statement)))
     try:
         if reason_to_run_singly(script, session.connection.server_version) is None and not begun:
-            runner.in_one_transaction(finish)
+            runner.in_one_transaction(begin or session.begin, finish)
         else:
             runner.singly(journal, finish)
     except (psycopg2.Error, ServerError) as error:
@@ -147,9 +147,10 @@ class _Runner:
             )
         return text
 
-    def in_one_transaction(self, finish: Callable[[], str]) -> None:
+    def in_one_transaction(self, begin: Callable[[], object], finish: Callable[[], str]) -> None:
         def attempt() -> None:
-            self.session.begin()
+            self.current = next(iter(self.script.statements), None)  # begin() may look at what it needs
+            begin()
             for statement in self.script.statements:
                 self.current = statement
                 self.each(statement)
@@ -227,7 +228,7 @@ class _Runner:
             if step:
                 self._clean(statement, what)
             finish = outcome.finish(self.session, what) if step else None
-            self._run_outside(replace(statement, text=finish) if finish else statement, what)
+            self._run_outside(statement._replace(text=finish) if finish else statement, what)
         except (psycopg2.Error, ServerError):
             if not self.session.connection.closed:
                 self.session.execute(journal.note(number, Step("failed", _md5(statement), before)))
@@ -266,4 +267,6 @@ def _is_setting(statement: Statement) -> bool:
 
 
 def _md5(statement: Statement) -> str:
+    import hashlib
+
     return hashlib.md5(statement.text.encode(), usedforsecurity=False).hexdigest()

@@ -72,6 +72,7 @@ def scratch(
     cluster_wide: bool,
     major: int,
     without_roles: Collection[str] = (),
+    alike: bool = True,
 ) -> Generator[Scratch]:
     """Make a scratch database and drop it at the end: UTF-8, made of template0, with the target's locale where the
     server has it and with its settings of the database. An embedded server gets roles with the names of the target's.
@@ -86,6 +87,7 @@ def scratch(
             that of ``url`` is, such a role stays after the scratch database.
         major: of the target.
         without_roles: roles that are not to be made, because the files make them.
+        alike: whether the database takes after the target; else the target is not even looked at.
     Raises:
         InvalidInput: a malformed URL.
         Refused: cluster-wide statements without an embedded server; the server cannot be reached; no right to CREATE
@@ -93,7 +95,7 @@ def scratch(
     """
     if cluster_wide and (url or major not in embedded.majors()):
         raise Refused(_why_not_cluster_wide(url, major))
-    target = _look_at(settings)
+    target = _look_at(settings) if alike else _Target()
     with ExitStack() as stack:
         server: EmbeddedServer | None = None
         if url:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbt_cicd_toolkit.errors import InvalidInput
 from dbt_cicd_toolkit.postgres import lexer, psql
@@ -32,8 +32,7 @@ _ROUTINE = frozenset(("FUNCTION", "PROCEDURE"))
 _UNKNOWN, _NO_BODY, _CLOSING = 0, -1, -2
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement: ``text`` begins at its first token and ends before its semicolon.
 
     ``offset`` (characters), ``line`` and ``column`` (1-based) are of the first token. ``words`` are the first twelve
@@ -48,8 +47,7 @@ class Statement:
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """A file and its statements."""
 
     name: str

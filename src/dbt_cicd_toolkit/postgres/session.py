@@ -9,9 +9,7 @@ waited for inside a statement: a waiting statement holds a snapshot, for which C
 from __future__ import annotations
 
 import os
-import random
 import re
-import signal
 import socket
 import threading
 import time
@@ -42,6 +40,7 @@ _RESET = (
 # What our own SQL is run with. With another search_path a function or an operator that somebody made could be run
 # instead of the server's, with our rights (CVE-2018-1058); dates are read back.
 _OURS = {"search_path": "pg_catalog, pg_temp", "datestyle": "'ISO'"}
+_TO_DEFAULT = "; ".join(f"set local {name} to default" for name in _OURS)
 _OURS_IN_TRANSACTION = "; ".join(f"set local {name} = {value}" for name, value in _OURS.items())
 # The lock is held twice over, so that giving one hold back tells whether it is held without ever letting it go; looking
 # it up in pg_locks costs twelve times as much. Run with the search_path of a file, and therefore qualified.
@@ -212,17 +211,21 @@ class Session:
         rows = self.send("select pg_catalog.to_regclass(%s::pg_catalog.text)::pg_catalog.oid", [name])
         return rows[0][0] if rows else None
 
-    def begin(self, *, reset: bool = True) -> None:
+    def begin(self, *, reset: bool = True, first: Sequence[str] = (), asking: Sequence[str] = ()) -> tuple[Any, ...]:
         """Begin a transaction of a file, which has proved that it holds the lock, with the settings that files begin
         with; or, without ``reset``, with those the session has.
 
+        Args:
+            first: statements that are sent along. They must not write: the proof comes behind them.
+            asking: expressions whose values are returned, as they are behind those statements.
         Raises Refused when the lock is gone, by pg_advisory_unlock_all() in a file for example.
         """
-        to_default = "; ".join(f"set local {name} to default" for name in _OURS)
-        holds = self.send(f"{self._reset}; begin; {to_default}; {_HOLDS_LOCK}" if reset else f"begin; {_HOLDS_LOCK}")
+        begin = f"{self._reset}; begin; {_TO_DEFAULT}" if reset else "begin"
         if reset:
             self._settings = "left"
-        _refuse_without(holds)
+        told = self.send("; ".join([begin, *first, ", ".join([_HOLDS_LOCK, *asking])]))
+        _refuse_without([row[:2] for row in told])
+        return told[0][2:]
 
     def refuse_without_lock(self) -> None:
         """Raise Refused unless this session holds the lock."""
@@ -349,6 +352,8 @@ class Session:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        import signal
+
         reader, writer = socket.socketpair()
         writer.setblocking(False)
 
@@ -393,10 +398,11 @@ def connect(
     try:
         if session.major < OLDEST:
             raise Refused(f"the server is PostgreSQL {session.major}; {OLDEST} or later is needed.")
-        if session.execute("select pg_catalog.pg_is_in_recovery()")[0][0]:
+        # Also the first message with our settings.
+        standby, own = session.execute("select pg_catalog.pg_is_in_recovery(), pg_catalog.pg_backend_pid()")[0]
+        if standby:
             raise Refused("the server is a standby, which takes no changes: connect to the primary.")
-        _refuse_transaction_pooler(session)
-        session.reset()
+        _refuse_transaction_pooler(session, own)
     except BaseException:
         session.close()
         raise
@@ -419,13 +425,15 @@ def _connect(settings: Settings, name: str) -> Any:
         raise connection_error(settings, error) from error
 
 
-def _refuse_transaction_pooler(session: Session) -> None:
+def _refuse_transaction_pooler(session: Session, own: int) -> None:
     """Refuse PgBouncer's transaction mode, in which session locks and settings end up with other clients.
 
     A pooler invents the process id it tells at the start of a session. In transaction mode our server session is free
     again after each statement, so a second client gets it.
+
+    Args:
+        own: the process that the server itself tells.
     """
-    own = session.execute("select pg_catalog.pg_backend_pid()")[0][0]
     if own == session.connection.info.backend_pid:
         return
     other = _connect(session.settings, session.name)
@@ -456,7 +464,7 @@ def _pauses() -> Generator[float]:
     """Seconds between tries: growing to about a second, and different in every process."""
     longest = 0.1
     while True:
-        yield random.uniform(longest / 2, longest)
+        yield longest * (0.5 + os.urandom(1)[0] / 510)  # the module random takes longer to import than most waits
         longest = min(longest * 1.5, 1.2)
 
 

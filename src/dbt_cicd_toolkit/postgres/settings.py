@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbt_cicd_toolkit.config import holds_password
 from dbt_cicd_toolkit.errors import InvalidInput, Refused
@@ -40,8 +38,7 @@ _EMBEDDED = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of a connection by libpq's keywords. Made by resolve() or embedded()."""
 
     values: Mapping[str, Setting]
@@ -77,7 +74,7 @@ class Settings:
 
     def on(self, dbname: str) -> Settings:
         """The same server and user, another database. The password stays: it belongs to the user."""
-        return replace(self, values={**self.values, "dbname": Setting(dbname, "another database of this server")})
+        return self._replace(values={**self.values, "dbname": Setting(dbname, "another database of this server")})
 
 
 def embedded(server: EmbeddedServer, dbname: str, source: str = "option --embedded") -> Settings:
@@ -207,6 +204,8 @@ def _command(program: str, settings: Settings) -> str:
 def _quoted(value: str) -> str:
     """A shell's word, on one line whatever it holds."""
     if value.isprintable():
+        import shlex
+
         return shlex.quote(value)
     return "$'" + value.encode("unicode_escape").decode("ascii").replace("'", "\\'") + "'"
 

@@ -1,6 +1,7 @@
 -- What the other catalog_*.sql files select from; "selection" (one row: schemas, excluded_schemas, excluded_relations)
 -- is put in front by catalog.py. Every file yields rows (identity, definition, verbatim): the definition is compared in
--- its canonical form, verbatim as it is.
+-- its canonical form, verbatim as it is. A query with a comment "only if" is left out where that finds no row: there are
+-- no objects of its kind but the server's own, whose numbers are below 16384 (access/transam.h).
 
 -- Owned by extensions: told by the extension's version.
 member as materialized (select classid, objid from pg_depend where deptype = 'e'),

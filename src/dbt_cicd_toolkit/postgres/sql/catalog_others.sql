@@ -1,6 +1,7 @@
 -- Extensions, text search, foreign data, event triggers, publications, languages, default privileges.
 
 -- Every database is created with plpgsql. A relocatable extension's schema is the user's choice.
+-- only if select from pg_extension where extname <> 'plpgsql'
 select format('extension %I', e.extname),
     concat(E'\n  version ' || e.extversion, E'\n  schema ' || quote_ident(n.nspname),
         E'\n  comment ' || quote_literal(d.description)),
@@ -13,6 +14,7 @@ where e.extname <> 'plpgsql' and (s.schemas is null or n.nspname = any (s.schema
 
 union all
 
+-- only if select from pg_ts_config where cfgnamespace <> 'pg_catalog'::regnamespace
 select format('text search configuration %I.%I', n.nspname, c.cfgname),
     concat(
         (select format(E'\n  parser %I.%I', pn.nspname, p.prsname)
@@ -31,6 +33,7 @@ where not exists (select from member m where m.classid = 'pg_ts_config'::regclas
 
 union all
 
+-- only if select from pg_ts_dict where dictnamespace <> 'pg_catalog'::regnamespace
 select format('text search dictionary %I.%I', n.nspname, c.dictname),
     concat(
         (select format(E'\n  template %I.%I', tn.nspname, t.tmplname)
@@ -45,6 +48,7 @@ where not exists (select from member m where m.classid = 'pg_ts_dict'::regclass 
 
 union all
 
+-- only if select from pg_ts_parser where prsnamespace <> 'pg_catalog'::regnamespace
 select format('text search parser %I.%I', n.nspname, c.prsname),
     concat(
         format(E'\n  start %s token %s end %s types %s', c.prsstart, c.prstoken, c.prsend, c.prslextype),
@@ -58,6 +62,7 @@ where not exists (select from member m where m.classid = 'pg_ts_parser'::regclas
 
 union all
 
+-- only if select from pg_ts_template where tmplnamespace <> 'pg_catalog'::regnamespace
 select format('text search template %I.%I', n.nspname, c.tmplname),
     concat(
         E'\n  init ' || nullif(c.tmplinit::oid, 0)::regproc, E'\n  lexize ' || c.tmpllexize,
@@ -71,6 +76,7 @@ where not exists (select from member m where m.classid = 'pg_ts_template'::regcl
 union all
 
 -- Of an option that may hold a secret only its presence is told.
+-- only if select from pg_foreign_data_wrapper
 select format('foreign data wrapper %I', w.fdwname),
     concat(
         E'\n  handler ' || nullif(w.fdwhandler::oid, 0)::regproc,
@@ -91,6 +97,7 @@ where not exists (select from member m where m.classid = 'pg_foreign_data_wrappe
 
 union all
 
+-- only if select from pg_foreign_server
 select format('server %I', s.srvname),
     concat(
         format(E'\n  wrapper %I', w.fdwname), E'\n  type ' || quote_literal(s.srvtype),
@@ -112,6 +119,7 @@ where not exists (select from member m where m.classid = 'pg_foreign_server'::re
 
 union all
 
+-- only if select from pg_foreign_server
 select format('user mapping for %s on server %I',
         case u.umuser when 0 then 'public' else quote_ident(u.usename) end, u.srvname),
     concat(E'\n  options ' || (
@@ -126,6 +134,7 @@ where not exists (select from member m where m.classid = 'pg_foreign_server'::re
 
 union all
 
+-- only if select from pg_event_trigger
 select format('event trigger %I', t.evtname),
     concat(
         format(E'\n  on %s execute %s', t.evtevent, t.evtfoid::regprocedure),
@@ -142,6 +151,7 @@ where not exists (select from member m where m.classid = 'pg_event_trigger'::reg
 union all
 
 -- Columns and row filters came with 15, other settings with 18.
+-- only if select from pg_publication
 select format('publication %I', p.pubname),
     concat(
         case when p.puballtables then E'\n  all tables' end,
@@ -174,6 +184,7 @@ where not exists (select from member m where m.classid = 'pg_publication'::regcl
 
 union all
 
+-- only if select from pg_language where oid >= 16384
 select format('language %I', l.lanname),
     concat(
         E'\n  handler ' || nullif(l.lanplcallfoid::oid, 0)::regproc,
@@ -190,6 +201,7 @@ where not exists (select from member m where m.classid = 'pg_language'::regclass
 
 union all
 
+-- only if select from pg_transform
 select format('transform for %s language %I', format_type(t.trftype, null), l.lanname),
     concat(
         E'\n  from sql ' || nullif(t.trffromsql::oid, 0)::regproc,
@@ -202,6 +214,7 @@ where not exists (select from member m where m.classid = 'pg_transform'::regclas
 
 union all
 
+-- only if select from pg_am where oid >= 16384
 select format('access method %I', a.amname), format(E'\n  type %s handler %s', a.amtype, a.amhandler), null
 from pg_am a
 join everything e on a.oid >= e.first_oid
@@ -210,6 +223,7 @@ where not exists (select from member m where m.classid = 'pg_am'::regclass and m
 union all
 
 -- Whose objects they are for is part of what they say, so these owners are told.
+-- only if select from pg_default_acl
 select format('default privileges of %I on %s%s', pg_get_userbyid(a.defaclrole),
         case a.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
             when 'T' then 'types' when 'n' then 'schemas' else 'large objects' end,
@@ -234,6 +248,13 @@ where n.oid is not null or a.defaclnamespace = 0 and exists (select from everyth
 union all
 
 -- What belongs to the system, where its grants are no longer those of initdb.
+-- only if select from pg_proc p
+--     left join pg_init_privs i on i.classoid = 'pg_proc'::regclass and i.objoid = p.oid
+--     where pronamespace = 'pg_catalog'::regnamespace and proacl <> coalesce(i.initprivs, acldefault('f', p.proowner))
+--     union all select from pg_class c
+--     left join pg_init_privs i on i.classoid = 'pg_class'::regclass and i.objoid = c.oid and i.objsubid = 0
+--     where relnamespace = 'pg_catalog'::regnamespace
+--     and relacl <> coalesce(i.initprivs, acldefault(case relkind when 'S' then 's' else 'r' end::"char", c.relowner))
 select 'grants on ' || x.name,
     (select string_agg(
         format(E'\n  grant %s to %s%s', y.privileges, y.grantee,

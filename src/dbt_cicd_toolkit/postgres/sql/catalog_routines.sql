@@ -1,6 +1,8 @@
 -- Functions, procedures, aggregates, operators, their classes and families, and casts.
 
 -- A body kept as text is compared as it is; a parsed one (BEGIN ATOMIC) in its canonical form.
+-- only if select from pg_proc where pronamespace not in (
+--     select oid from pg_namespace where nspname in ('pg_catalog', 'information_schema')) and prokind <> 'a'
 select case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure,
     case when p.prosqlbody is not null then E'\n' || rtrim(pg_get_functiondef(p.oid), E'\n') end,
     concat(
@@ -21,6 +23,8 @@ where p.prokind in ('f', 'p', 'w')
 
 union all
 
+-- only if select from pg_proc where pronamespace not in (
+--     select oid from pg_namespace where nspname in ('pg_catalog', 'information_schema')) and prokind = 'a'
 select 'aggregate ' || p.oid::regprocedure,
     concat(
         E'\n  arguments ' || pg_get_function_arguments(p.oid),
@@ -56,6 +60,7 @@ where not exists (select from member m where m.classid = 'pg_proc'::regclass and
 
 union all
 
+-- only if select from pg_operator where oprnamespace <> 'pg_catalog'::regnamespace
 select 'operator ' || o.oid::regoperator,
     concat(
         E'\n  function ' || nullif(o.oprcode::oid, 0)::regproc, E'\n  returns ' || format_type(o.oprresult, null),
@@ -72,6 +77,7 @@ where not exists (select from member m where m.classid = 'pg_operator'::regclass
 
 union all
 
+-- only if select from pg_opclass where opcnamespace <> 'pg_catalog'::regnamespace
 select format('operator class %I.%I using %I', n.nspname, c.opcname, a.amname),
     concat(
         E'\n  for type ' || format_type(c.opcintype, null), case when c.opcdefault then ' default' end,
@@ -89,6 +95,7 @@ where not exists (select from member m where m.classid = 'pg_opclass'::regclass 
 
 union all
 
+-- only if select from pg_opfamily where opfnamespace <> 'pg_catalog'::regnamespace
 select format('operator family %I.%I using %I', n.nspname, f.opfname, a.amname),
     concat(
         (select string_agg(
@@ -112,6 +119,7 @@ where not exists (select from member m where m.classid = 'pg_opfamily'::regclass
 
 union all
 
+-- only if select from pg_cast where oid >= 16384
 select format('cast (%s as %s)', format_type(c.castsource, null), format_type(c.casttarget, null)),
     concat(
         case c.castmethod when 'i' then E'\n  with inout' when 'b' then E'\n  without function'
@@ -131,6 +139,7 @@ where not exists (select from member m where m.classid = 'pg_cast'::regclass and
 
 union all
 
+-- only if select from pg_conversion where connamespace <> 'pg_catalog'::regnamespace
 select format('conversion %I.%I', n.nspname, c.conname),
     concat(
         format(E'\n  %s to %s by %s',

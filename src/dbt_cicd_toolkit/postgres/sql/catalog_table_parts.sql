@@ -56,6 +56,7 @@ where not exists (select from pg_constraint k where k.conindid = c.oid and k.con
 union all
 
 -- A partition's copy of a trigger is told when it is enabled otherwise than the parent's.
+-- only if select from pg_trigger where not tgisinternal
 select format('trigger %I on %s', t.tgname, r.name),
     concat(
         case when t.tgparentid <> 0 then E'\n  copy of the parent''s'
@@ -72,6 +73,7 @@ where not t.tgisinternal and (t.tgparentid = 0 or t.tgenabled <> p.tgenabled)
 
 union all
 
+-- only if select from pg_rewrite where rulename <> '_RETURN' and oid >= 16384
 select format('rule %I on %s', w.rulename, r.name),
     concat(
         E'\n  ' || case when pg_table_is_visible(w.ev_class) is not null then pg_get_ruledef(w.oid) end,
@@ -86,6 +88,7 @@ where w.rulename <> '_RETURN'
 
 union all
 
+-- only if select from pg_policy
 select format('policy %I on %s', p.polname, r.name),
     concat(
         case when p.polpermissive then E'\n  permissive' else E'\n  restrictive' end,
@@ -105,6 +108,7 @@ left join pg_description d on d.classoid = 'pg_policy'::regclass and d.objoid = 
 
 union all
 
+-- only if select from pg_statistic_ext
 select format('statistics %I.%I', n.nspname, s.stxname),
     concat(
         E'\n  ' || pg_get_statisticsobjdef(s.oid),

@@ -10,6 +10,11 @@ left join pg_description d on d.classoid = 'pg_namespace'::regclass and d.objoid
 union all
 
 -- The row types of tables and the array and multirange types that come with another type go with these.
+-- only if select from pg_type t where typnamespace not in (
+--     select oid from pg_namespace where nspname in ('pg_catalog', 'information_schema'))
+--     and (typtype in ('d', 'e', 'r', 'p')
+--     or typtype = 'c' and exists (select from pg_class c where c.oid = typrelid and relkind = 'c')
+--     or typtype = 'b' and not exists (select from pg_type e where e.oid = t.typelem and e.typarray = t.oid))
 select format('%s %I.%I', case t.typtype when 'd' then 'domain' else 'type' end, n.nspname, t.typname),
     concat(
         case t.typtype
@@ -83,6 +88,7 @@ where t.typtype in ('b', 'c', 'd', 'e', 'r', 'p')
 union all
 
 -- What the columns are called differs between servers; the version of a collation belongs to the machine.
+-- only if select from pg_collation where collnamespace <> 'pg_catalog'::regnamespace
 select format('collation %I.%I', n.nspname, c.collname),
     concat(
         case c.collprovider when 'i' then E'\n  provider icu' when 'c' then E'\n  provider libc'
