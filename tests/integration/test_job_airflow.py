@@ -187,7 +187,7 @@ def test_a_dag_that_resolves(project: JobProject, on_airflow: Callable[[JobProje
     assert not any("'~=0.1.0'" in each.split("For 0.1.x")[0] for each in dag.warnings), dag.warnings
     # Of the toolkit a DAG loads these and nothing else.
     names = {name.removeprefix("dbt_cicd_toolkit").lstrip(".") for name in dag.modules}
-    jobs = {f"jobs.{name}" for name in ("airflow", "names", "pins", "resolver", "source")}
+    jobs = {f"jobs.{name}" for name in ("airflow", "nearest", "pins", "resolver", "source")}
     assert names <= {"", "errors", "jobs", *jobs}
     staging = run.load(*files, DBT_CICD_ENVIRONMENT="staging")
     assert staging["dags/resolved.py"]["resolved"].jobs == dict.fromkeys(("legacy", "newest"), "dwh.jobs.v0_1_0.my_job")

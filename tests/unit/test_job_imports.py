@@ -175,6 +175,15 @@ def test_what_cannot_be_read_is_unknown(line: str) -> None:
     assert [each.line for each in found] == [5], found
 
 
+def test_arguments_that_stand_before_unpacked_ones_are_read() -> None:
+    text = f"from dwh.jobs import resolve\nOLD, NEW = '{OLD}.my_job', 'dwh.jobs.v0_2_0.my_job'\n"
+    operator = "versioned_operator(PythonVirtualenvOperator, OLD, task_id='old', **HOW)\n"
+    found = read(f"{text}{operator}resolve('my_job', '~=0.1.0', **given)\nresolve('my_job', '~=0.1.0', *given)\n")
+    assert found.unknown == ()
+    assert [use.name for use in found.uses if use.how == "string"] == [f"{OLD}.my_job", "dwh.jobs.v0_2_0.my_job"]
+    assert [(pin.job, pin.pin, pin.environment) for pin in found.pins] == [("my_job", "~=0.1.0", "<given>")] * 2
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -125,6 +125,9 @@ class Calls:
     def _pin(self, node: ast.Call, at: At) -> None:
         job, pin = argument_of(node, 0, "job"), argument_of(node, 1, "pin")
         given = len(node.args) > 1 or any(each.arg in ("pin", None) for each in node.keywords)
+        # What a * or a ** gives may be the environment.
+        unpacked = [each.value for each in node.args if isinstance(each, ast.Starred)]
+        unpacked += [each.value for each in node.keywords if each.arg is None]
         self.seen.pins.append(
             Pin(
                 node.lineno,
@@ -132,7 +135,7 @@ class Calls:
                 self._literal(job),
                 self._literal(pin) if given and not is_none(pin) else "latest",
                 at.apart,
-                self._environment(argument_of(node, 2, "environment")),
+                self._environment(argument_of(node, 2, "environment") or next(iter(unpacked), None)),
             )
         )
 

@@ -193,7 +193,7 @@ def is_none(node: ast.expr | None) -> bool:
 
 def argument_of(node: ast.Call, place: int, name: str) -> ast.expr | None:
     """An argument of a call, by its place or its name; None where it is not given, or where only running would tell."""
-    if any(isinstance(each, ast.Starred) for each in node.args) or any(not each.arg for each in node.keywords):
+    if any(isinstance(each, ast.Starred) for each in node.args[: place + 1]):
         return None
     if len(node.args) > place:
         return node.args[place]
