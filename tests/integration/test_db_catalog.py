@@ -736,6 +736,23 @@ def test_other_sessions_may_build(databases: Databases, mode: str) -> None:
             worker.join()
 
 
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_locked_table_is_waited_for_as_long_as_the_session_says(databases: Databases, autocommit: bool) -> None:
+    name = databases.make()
+    databases.execute(name, BUILD.format(0))
+    with contextlib.closing(databases.connect(name)) as other, other.cursor() as holding:
+        holding.execute("begin; lock table built_0")
+        with contextlib.closing(databases.connect(name)) as connection, connection.cursor() as cursor:
+            cursor.execute("set lock_timeout = 600")
+            connection.autocommit = autocommit
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                catalog.describe(connection, ALL)
+            cursor.execute("show lock_timeout")
+            assert cursor.fetchone() == ("600ms",)
+            holding.execute("rollback")
+            assert "view public.view_0" in catalog.describe(connection, ALL)
+
+
 def test_a_catalog_that_is_not_utf8_is_refused(databases: Databases) -> None:
     name = databases.make("template0 encoding SQL_ASCII lc_collate 'C' lc_ctype 'C'")
     with contextlib.closing(databases.connect(name)) as connection:

@@ -65,8 +65,11 @@ _GONE = {errorcodes.INTERNAL_ERROR, errorcodes.UNDEFINED_TABLE, errorcodes.UNDEF
 _TRIES = 20
 # Writing the definition of a view locks what it reads. Where another session and this one wait for each other, this one
 # gives way, before the server's deadlock_timeout (a second) ends the other one: it may be a build of somebody else's.
-_GIVE_WAY = "select pg_catalog.set_config('lock_timeout', '500ms', true);\n"
-_WAITS = 4
+# It waits as long as the session's own lock_timeout says, but never for more than this at once.
+_WAIT = 500  # milliseconds
+_GIVE_WAY = f"select pg_catalog.set_config('lock_timeout', '{_WAIT}ms', true);\n"
+_LOCK_TIMEOUT = """select setting::pg_catalog.int4 from pg_catalog.pg_settings
+where name operator(pg_catalog.=) 'lock_timeout'"""
 _NEEDED = r"ARRAY\[|::text AS text"
 _ONLY_IF = re.compile(r"^-- only if (.*(?:\n--     .*)*)", re.MULTILINE)
 _SINCE = re.compile(r"^ *-- from (\d+)\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
@@ -146,17 +149,17 @@ def query(connection: pg.connection, selection: Selection, text: str) -> list[tu
     The text goes to the server as it is, behind their definitions; what else holds for describe() holds here. It is
     tried again a number of times when what it asks about was dropped meanwhile.
     """
-    return _trying(lambda: _query(connection, selection, text))
+    return _trying(connection, lambda: _query(connection, selection, text))
 
 
-def _trying(read: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
-    waits = _WAITS
-    for left in reversed(range(_TRIES)):
+def _trying(connection: pg.connection, read: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    tries = waited = 0
+    while True:
         try:
             return read()
         except psycopg2.errors.LockNotAvailable:
-            waits -= 1
-            if not left or not waits:
+            waited += _WAIT
+            if 0 < _lock_timeout(connection) <= waited:
                 raise
         except psycopg2.Error as error:
             if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE:
@@ -164,9 +167,17 @@ def _trying(read: Callable[[], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
                     f"the catalog of the database holds a text that is not UTF-8 ({error.diag.message_primary}), which "
                     "the encoding SQL_ASCII lets in: move the database to one that is UTF8."
                 ) from error
-            if error.pgcode not in _GONE or not left:
+            tries += 1
+            if error.pgcode not in _GONE or tries == _TRIES:
                 raise
-    raise AssertionError("the last try returns or raises")
+
+
+def _lock_timeout(connection: pg.connection) -> int:
+    """Milliseconds; 0: none."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_TIMEOUT)
+        milliseconds: int = cursor.fetchall()[0][0]
+        return milliseconds
 
 
 def _query(connection: pg.connection, selection: Selection, text: str) -> list[tuple[Any, ...]]:
@@ -190,7 +201,7 @@ def _common(cursor: pg.cursor, selection: Selection, major: int) -> bytes:
 
 
 def _read(connection: pg.connection, selection: Selection, value: str) -> dict[str, str]:
-    return dict(sorted(_trying(lambda: _described(connection, selection, value))))
+    return dict(sorted(_trying(connection, lambda: _described(connection, selection, value))))
 
 
 def _described(connection: pg.connection, selection: Selection, value: str) -> list[tuple[Any, ...]]:
