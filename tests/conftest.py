@@ -42,3 +42,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the servers that the tests have shared; here, where the controller of pytest-xdist finds it."""
+    if hasattr(session.config, "workerinput"):
+        return
+    from dbt_cicd_toolkit.postgres import embedded
+
+    base: Path = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    for version in base.glob("postgres*/PG_VERSION"):
+        embedded.stop(version.parent)

@@ -40,12 +40,6 @@ def _shared(config: pytest.Config) -> Path:
     return base.parent if hasattr(config, "workerinput") else base
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
-        for version in _shared(session.config).glob("postgres*/PG_VERSION"):
-            embedded.stop(version.parent)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Generator[None]:
     """The tests see neither the CI that runs them nor the user's settings of dbt and PostgreSQL."""
