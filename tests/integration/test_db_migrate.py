@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from support.database import Database, ended
@@ -336,3 +339,20 @@ def test_a_server_that_is_not_there(db: Database) -> None:
     assert "Connection failed" in result.err
     assert "port 1 (option --port)" in result.err
     assert db.server.password not in result.err
+
+
+@pytest.mark.parametrize("where", ["here", "above", "elsewhere", "by GIT_DIR"])
+def test_the_log_says_at_which_commit_it_was(db: Database, tmp_path: Path, where: str) -> None:
+    db.table("1.0.0", "t")
+    tree = db.path.parent if where == "above" else db.path
+    apart = ["--separate-git-dir", str(tmp_path / "apart.git")] if where in ("elsewhere", "by GIT_DIR") else []
+    git = ["git", "-C", str(tree), "-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    subprocess.run([*git, "init", "-q", *apart], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "First"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    environment = {}
+    if where == "by GIT_DIR":
+        (tree / ".git").unlink()
+        environment = {"GIT_DIR": str(tmp_path / "apart.git"), "GIT_WORK_TREE": str(tree)}
+    assert db.db("migrate", environment=environment).code == 0
+    assert set(db.sql("select git_commit from dbt_cicd.dbt_cicd_migration_log")) == {(head,)}
