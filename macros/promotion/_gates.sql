@@ -28,7 +28,7 @@
         {% do item.reasons.append(source ~ (' has ' ~ ('version ' ~ fact.source_version if fact.source_version else 'other, unversioned code')
             ~ ', not ' ~ (item.version or 'this code') if fact.source_since else ' never had it') ~ '. Promote it there first: '
             ~ (item.get('first_there') or "dbt run-operation promote_to_environment --args '{target_environment: " ~ source ~ ', models: ' ~ item.model ~ "}'") ~ '.') %}
-    {% elif settings.min_days_in_source > 0 and fact.source_since > dbt_cicd_toolkit._time_before(options.now, days=settings.min_days_in_source) %}
+    {% elif fact.source_since > dbt_cicd_toolkit._time_before(options.now, days=settings.min_days_in_source) %}
         {% do item.reasons.append('it is in ' ~ source ~ ' since ' ~ fact.source_since[:19] ~ ' UTC; min_days_in_source is ' ~ settings.min_days_in_source ~ '. Promote it later.') %}
     {% endif %}
 {% endmacro %}
